@@ -1,0 +1,92 @@
+"""Settings of a deployment, from the environment (``ETLE_...``) or a ``.env`` file in the working directory."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from etle.errors import InputError
+
+INSECURE_SECRET = "change-me"  # noqa: S105  the documented placeholder, refused in production
+
+
+class Settings(BaseSettings):
+    """One deployment. Every field can be set as ``ETLE_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="ETLE_", env_file=".env", env_file_encoding="utf-8", extra="ignore")
+
+    environment: Annotated[
+        Literal["development", "production"],
+        Field(description="`production` refuses to start on insecure defaults."),
+    ] = "development"
+    data_dir: Annotated[Path, Field(description="Where evidence and the default database live.")] = Path("etle-data")
+    database_url: Annotated[
+        str | None,
+        Field(description="SQLAlchemy URL; default is SQLite in the data directory."),
+    ] = None
+    model: Annotated[
+        Path | None,
+        Field(description="Vehicle detector weights; default is searched, see docs/operator.md."),
+    ] = None
+    engine: Annotated[
+        Literal["auto", "openvino", "onnxruntime", "ultralytics"],
+        Field(description="Inference engine for the detector; `auto` picks by the file's kind."),
+    ] = "auto"
+    detector_score: Annotated[
+        float, Field(ge=0.01, le=0.99, description="Lowest detection score that reaches the tracker.")
+    ] = 0.10
+    detector_size_px: Annotated[
+        int, Field(ge=160, le=4096, multiple_of=32, description="Longest side of the picture given to the detector.")
+    ] = 640
+    secret_key: Annotated[SecretStr, Field(description="Signs session cookies; at least 32 characters.")] = SecretStr(
+        INSECURE_SECRET
+    )
+    session_hours: Annotated[float, Field(gt=0, le=24, description="Lifetime of an officer's session.")] = 10.0
+    public_url: Annotated[
+        str, Field(description="Address under which owners reach this deployment; printed in QR codes.")
+    ] = "http://127.0.0.1:8000"
+    agency: Annotated[str, Field(description="Name of the enforcing agency, printed on documents.")] = (
+        "Satuan Lalu Lintas (contoh / sample)"
+    )
+
+    @model_validator(mode="after")
+    def _refuse_insecure_production(self) -> Settings:
+        if self.environment == "production":
+            secret = self.secret_key.get_secret_value()
+            if secret == INSECURE_SECRET or len(secret) < 32:
+                raise ValueError(
+                    "ETLE_SECRET_KEY must be set to at least 32 random characters in production, "
+                    f"for example {secrets.token_urlsafe(8)}... made by "
+                    "`python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
+                )
+        return self
+
+    @property
+    def evidence_dir(self) -> Path:
+        """Directory that holds the evidence bundles."""
+        return self.data_dir / "evidence"
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'etle.db').absolute()}"
+
+
+@functools.cache
+def get_settings() -> Settings:
+    """Read the settings once.
+
+    Raises:
+        InputError: A value is missing or out of bounds.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "ETLE_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "settings"
+        raise InputError(str(first["msg"]), where=name, remedy="Correct the environment variable or the .env file") from error

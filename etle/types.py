@@ -1,0 +1,168 @@
+"""Value types that travel between the steps (frozen; SI units in the name).
+
+Conventions used everywhere:
+
+* Image coordinates are pixels, ``(x, y)``, origin at the top-left corner of the *displayed* picture (after any
+  rotation the stream asks for), x to the right, y down. A box is ``(x1, y1, x2, y2)`` with ``x2 > x1``, ``y2 > y1``.
+* Ground coordinates are metres in the site's own plane, ``(x, y)``, as surveyed in the site file.
+* ``t_s`` is the presentation timestamp of the frame in seconds: ``(PTS - PTS of the first frame) x time_base``.
+  It is never ``frame number / nominal rate``.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+"""Height x width x 3, BGR (OpenCV's order), uint8."""
+
+BoxPx: TypeAlias = tuple[float, float, float, float]
+PointPx: TypeAlias = tuple[float, float]
+PointM: TypeAlias = tuple[float, float]
+
+VEHICLE_LABELS: frozenset[str] = frozenset({"car", "motorcycle", "bus", "truck"})
+"""Labels a case can be made for."""
+
+LABELS: tuple[str, ...] = (
+    "car",
+    "motorcycle",
+    "bus",
+    "truck",
+    "bicycle",
+    "person",
+    "licence_plate",
+    "traffic_light",
+)
+"""Every label a detector may return. A detector maps its own class names onto these and drops the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture with its true time."""
+
+    index: int
+    """Number of the frame in presentation order, 0-based."""
+    pts: int | None
+    """Presentation timestamp in units of the stream's time base; None where the file carries none."""
+    t_s: float
+    """Seconds since the first frame, from the presentation timestamp."""
+    image: Image
+    """BGR picture as displayed (rotation applied)."""
+    pts_estimated: bool = False
+    """True where the file carried no usable timestamp and ``t_s`` was estimated: such times bear no measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One object found in one picture."""
+
+    box_px: BoxPx
+    label: str
+    """One of :data:`LABELS`."""
+    score: float
+    """Confidence, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPoint:
+    """One observation of a tracked object: a detection, never a prediction."""
+
+    frame_index: int
+    t_s: float
+    box_px: BoxPx
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One object followed through time; points in order of time, at least one."""
+
+    track_id: str
+    """Unique across runs: the run's own identifier and a number."""
+    label: str
+    """The label with the largest summed score over the points."""
+    points: tuple[TrackPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A measured value with its expanded uncertainty (95 %, coverage factor k = 2; JCGM 100:2008)."""
+
+    value: float
+    u95: float
+    unit: str
+
+
+class SignalState(enum.StrEnum):
+    """What a signal head shows. ``unknown`` is a state: it never counts as red."""
+
+    RED = "red"
+    AMBER = "amber"
+    GREEN = "green"
+    DARK = "dark"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalInterval:
+    """The signal showed ``state`` from ``start_s`` (the first frame that shows it) until ``end_s`` (exclusive)."""
+
+    state: SignalState
+    start_s: float
+    end_s: float
+    source: str
+    """``"camera:<head id>"`` or ``"controller:<name>"``."""
+    start_u95_s: float = 0.0
+    """Uncertainty of ``start_s``: the change happened between the frame before and this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A reference point passed a surveyed line."""
+
+    t_s: float
+    u95_s: float
+    line: str
+    """``"stop_line"``, ``"second_line"`` or a section line's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlateReading:
+    """One reading of a plate in one frame."""
+
+    text: str
+    """Upper case without spaces, e.g. ``BH1234AB``; empty when nothing was read."""
+    char_probs: tuple[float, ...]
+    """Probability of each character of ``text``, 0 to 1."""
+    frame_index: int
+    t_s: float
+    plate_box_px: BoxPx | None = None
+    """Where the plate stands in the frame."""
+    reader: str = "easyocr"
+
+
+@dataclass(frozen=True, slots=True)
+class PlateVerdict:
+    """What all readings of one track together say. ``text`` None means "cannot read", a normal answer."""
+
+    text: str | None
+    """Canonical form with spaces, e.g. ``BH 1234 AB``, or None."""
+    confidence: float
+    """0 to 1; meaning depends on the reader and is stated in the case."""
+    margin: float
+    """Distance to the runner-up, 0 to 1."""
+    readings: tuple[PlateReading, ...] = ()
+    char_probs: tuple[float, ...] = ()
+    """Probability of each character of the compact text."""
+    alternatives: tuple[tuple[str, float], ...] = ()
+    """Other candidate texts with their share of the vote, best first."""
+    reason: str = ""
+    """Why ``text`` is None; empty otherwise."""
+    notes: tuple[str, ...] = field(default=())
+    """Soft findings an officer should see (unknown region code, number range of another class ...)."""
