@@ -1,0 +1,58 @@
+"""Where a case's evidence lies, and whether it is still what was stored."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path, PurePosixPath
+
+from etle.cases.models import Case, EvidenceFile
+from etle.errors import EvidenceError, InputError
+
+CASE_FILE = "case.json"
+"""The file of a case's evidence directory that holds its facts."""
+
+
+def check_relative(path: str) -> str:
+    """Return ``path`` when it is a plain relative POSIX path (no root, no ``..``, no backslash).
+
+    Raises:
+        InputError: It is not.
+    """
+    pure = PurePosixPath(path)
+    if not path or "\\" in path or "\0" in path or pure.is_absolute() or ".." in pure.parts or str(pure) != path:
+        raise InputError("not a plain relative path", where=repr(path), remedy="Write it like evidence/ab12/clip.mp4")
+    return path
+
+
+def evidence_root(data_dir: Path, case: Case) -> Path:
+    """The case's evidence directory as an absolute path."""
+    return data_dir.resolve() / check_relative(case.evidence_dir)
+
+
+def evidence_path(data_dir: Path, case: Case, file: EvidenceFile) -> Path:
+    """The absolute path of one evidence file, with symbolic links followed.
+
+    Raises:
+        EvidenceError: The file is gone, or a link leads out of the case's directory.
+    """
+    root = evidence_root(data_dir, case).resolve()
+    path = (root / check_relative(file.path)).resolve()
+    if not path.is_relative_to(root) or not path.is_file():
+        raise EvidenceError(
+            "the evidence file is gone", where=f"{case.case_number}/{file.path}", remedy="Restore it from a backup"
+        )
+    return path
+
+
+def damaged_files(data_dir: Path, case: Case) -> list[str]:
+    """Paths of the case's files that are missing or no longer have the hash they were stored with."""
+    damaged = []
+    for file in case.files:
+        try:
+            with evidence_path(data_dir, case, file).open("rb") as stream:
+                intact = hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+        except (EvidenceError, OSError):
+            intact = False
+        if not intact:
+            damaged.append(file.path)
+    return damaged

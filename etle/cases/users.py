@@ -1,0 +1,164 @@
+"""Accounts, passwords and sessions."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from pwdlib import PasswordHash
+from pwdlib.exceptions import UnknownHashError
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from etle.cases.models import User, UserSession
+from etle.errors import InputError
+
+MIN_PASSWORD = 12
+MAX_PASSWORD = 256
+"""Hashing time grows with the length; nobody types more than this."""
+
+
+class Role(enum.StrEnum):
+    """What a person may do. All may read; who may decide is in ``data/workflow.yaml``."""
+
+    OPERATOR = "operator"
+    OFFICER = "officer"
+    SUPERVISOR = "supervisor"
+    ADMINISTRATOR = "administrator"
+    AUDITOR = "auditor"
+
+
+class UserError(InputError):
+    """An account cannot be made or used as asked."""
+
+
+@functools.cache
+def _hasher() -> PasswordHash:
+    return PasswordHash((Argon2Hasher(),))
+
+
+@functools.cache
+def _dummy_hash() -> str:
+    return _hasher().hash(secrets.token_urlsafe(16))
+
+
+def add_user(session: Session, name: str, password: str, role: str, *, now: datetime | None = None) -> User:
+    """Add an account.
+
+    Raises:
+        UserError: The name is taken or malformed, the role unknown, the password too short.
+    """
+    name = name.strip().lower()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,63}", name):
+        raise UserError(
+            "a user name has 2 to 64 of a-z 0-9 . _ - and starts with a letter or digit", where=name or "name"
+        )
+    if role not in set(Role):
+        raise UserError(f"unknown role {role!r}", where=name, remedy="One of: " + ", ".join(Role))
+    check_password(name, password)
+    if session.scalars(select(User.id).where(User.name == name)).one_or_none() is not None:
+        raise UserError("this user name is taken", where=name, remedy="Choose another one")
+    user = User(
+        name=name, role=str(role), password_hash=_hasher().hash(password), disabled=False, created_at=now or _now()
+    )
+    session.add(user)
+    session.flush()
+    return user
+
+
+def check_password(name: str, password: str) -> None:
+    """See whether a new password will do.
+
+    Raises:
+        UserError: Shorter than 12 or longer than 256 characters, or little more than the user name.
+    """
+    if len(password) < MIN_PASSWORD:
+        raise UserError(
+            f"the password is shorter than {MIN_PASSWORD} characters", where=name, remedy="Take a longer one"
+        )
+    if len(password) > MAX_PASSWORD:
+        raise UserError(
+            f"the password is longer than {MAX_PASSWORD} characters", where=name, remedy="Take a shorter one"
+        )
+    if len(password.lower().replace(name, "")) < MIN_PASSWORD // 2:
+        raise UserError("the password is little more than the user name", where=name, remedy="Take another one")
+
+
+def authenticate(session: Session, name: str, password: str) -> User | None:
+    """The user whose name and password these are; None otherwise.
+
+    An unknown name costs the same hashing as a wrong password, so the time does not tell which names exist. A hash
+    made with older parameters is renewed.
+    """
+    user = session.scalars(select(User).where(User.name == name.strip().lower())).one_or_none()
+    stored = user.password_hash if user is not None else _dummy_hash()
+    try:
+        right, renewed = _hasher().verify_and_update(password[: MAX_PASSWORD + 1], stored)
+    except UnknownHashError:
+        right, renewed = False, None
+    if user is None or not right or user.disabled:
+        return None
+    if renewed is not None:
+        user.password_hash = renewed
+        session.flush()
+    return user
+
+
+def open_session(session: Session, user: User, *, secret: str, hours: float, now: datetime | None = None) -> str:
+    """Start a login session and return its token (256 random bits). Sessions that ran out are cleared away."""
+    now = now or _now()
+    session.execute(delete(UserSession).where(UserSession.expires_at <= now))
+    token = secrets.token_urlsafe(32)
+    session.add(
+        UserSession(
+            token_hash=_token_hash(token, secret),
+            user_id=user.id,
+            created_at=now,
+            expires_at=now + timedelta(hours=hours),
+        )
+    )
+    session.flush()
+    return token
+
+
+def session_user(session: Session, token: str, *, secret: str, now: datetime | None = None) -> User | None:
+    """Whose session this is; None where it is unknown, ran out, or the account is disabled."""
+    row = session.get(UserSession, _token_hash(token, secret))
+    if row is None or row.expires_at <= (now or _now()) or row.user.disabled:
+        return None
+    return row.user
+
+
+def close_session(session: Session, token: str, *, secret: str) -> None:
+    """End a session; an unknown one is fine."""
+    session.execute(delete(UserSession).where(UserSession.token_hash == _token_hash(token, secret)))
+
+
+def disable_user(session: Session, name: str) -> User:
+    """Close an account and end its sessions; its decisions keep its name.
+
+    Raises:
+        UserError: There is no such user.
+    """
+    user = session.scalars(select(User).where(User.name == name.strip().lower())).one_or_none()
+    if user is None:
+        raise UserError("no such user", where=name)
+    user.disabled = True
+    session.execute(delete(UserSession).where(UserSession.user_id == user.id))
+    session.flush()
+    return user
+
+
+def _token_hash(token: str, secret: str) -> str:
+    # Keyed, so that changing ETLE_SECRET_KEY ends every session and a copy of the table opens none.
+    return hmac.new(secret.encode(), b"session:" + token.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
