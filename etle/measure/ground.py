@@ -13,6 +13,7 @@ point ``F + (P - F) h / (h - z)`` would be: everything that stands above the roa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from scipy.optimize import least_squares
 from etle.errors import SiteError
 from etle.site import Site
 
-Array = NDArray[np.float64]
+Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +145,13 @@ class GroundPlane:
 
         theta0 = (start / start[2, 2]).ravel()[:8]
         solution = least_squares(residual, theta0, method="lm", x_scale="jac")
-        theta = solution.x
+        theta: Array = solution.x
         degrees = max(0, 2 * len(seen) - 8)
         chi2 = float(solution.fun @ solution.fun)
         scale = max(1.0, chi2 / degrees) if degrees else 1.0
-        covariance = np.linalg.pinv(solution.jac.T @ solution.jac) * scale
+        covariance: Array = np.linalg.pinv(solution.jac.T @ solution.jac) * scale
         matrix = np.append(theta, 1.0).reshape(3, 3)
-        homography = _inverse(t_px) @ matrix @ t_m
+        homography: Array = _inverse(t_px) @ matrix @ t_m
         back = _apply(_inverse(homography), ideal)
         if camera_foot_m is None:
             foot = camera_position(homography, _principal_point(image_size, lens), _known_focal(lens))[:2]
@@ -218,7 +219,7 @@ class GroundPlane:
         calibration contributes (first-order propagation along the eigenvectors; JCGM 100:2008, 5.1.2).
         """
         values, vectors = np.linalg.eigh(self.covariance)
-        internal: Array = self._to_px_scale @ self.homography @ np.linalg.inv(self._to_m_scale)
+        internal: Array = self._to_px_scale @ self.homography @ _inverse(self._to_m_scale)
         internal = internal / internal[2, 2]
         theta = internal.ravel()[:8]
         planes = []

@@ -1,0 +1,136 @@
+"""Entering a junction on red.
+
+A case needs all of: the front passed the stop line while red was lit, later than red onset by more than the grace
+period and the joint uncertainty; amber was seen before that red, long enough; the front went on past the second line
+inside the junction; red was still lit there. Everything else (entered on amber, already inside when it turned red,
+stopped past the line, signal not seen) is not a case, and the reason is recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from etle.measure.refusal import Refusal, RefusalReason
+from etle.rules.base import Moment, Passage, SignalTimeline, Violation
+from etle.types import Quantity, SignalState
+
+KIND = "red_light"
+
+
+@dataclass(frozen=True, slots=True)
+class RedLightPolicy:
+    """What the site lays down."""
+
+    grace_s: float
+    min_amber_s: float
+
+
+def judge(passage: Passage, timeline: SignalTimeline, policy: RedLightPolicy) -> Violation | Refusal | None:
+    """Judge one passage.
+
+    Args:
+        passage: The measured passage; ``stop_line_along_m`` must be given.
+        timeline: What the head that governs the lane showed.
+        policy: The site's grace period and shortest lawful amber.
+
+    Returns:
+        A violation; a refusal where red was involved but no case can be made; None where red was not involved.
+    """
+    first, last = passage.track.points[0].t_s, passage.track.points[-1].t_s
+    red_seen = timeline.shows(SignalState.RED, first, last)
+    if passage.stop_line is None:
+        if passage.stop_line_along_m is not None and passage.seen_from_m >= passage.stop_line_along_m and red_seen:
+            return Refusal(
+                RefusalReason.LINE_NOT_OBSERVED, "first seen beyond the stop line; when it was passed is not known"
+            )
+        return None
+    when, u95 = passage.stop_line.crossing.t_s, passage.stop_line.crossing.u95_s
+    index = timeline.at(when)
+    if index is None:
+        return (
+            Refusal(
+                RefusalReason.SIGNAL_UNKNOWN, f"the stop line was passed at {when:.2f} s, outside the observed time"
+            )
+            if red_seen
+            else None
+        )
+    interval = timeline.intervals[index]
+    if interval.state in (SignalState.UNKNOWN, SignalState.DARK):
+        return Refusal(
+            RefusalReason.SIGNAL_UNKNOWN, f"the signal was {interval.state.value} when the stop line was passed"
+        )
+    if interval.state is not SignalState.RED:
+        # the signal may have turned red before the second line: that is clearing the junction, which is lawful
+        if red_seen and passage.second_line is not None:
+            return Refusal(
+                RefusalReason.ENTERED_BEFORE_RED,
+                f"passed the stop line on {interval.state.value} at {when:.2f} s (u95 {u95:.2f} s)",
+            )
+        return None
+    elapsed = when - interval.start_s
+    elapsed_u95 = math.hypot(u95, interval.start_u95_s)
+    if elapsed - elapsed_u95 <= policy.grace_s:
+        return Refusal(
+            RefusalReason.WITHIN_GRACE,
+            f"passed the stop line {elapsed:.2f} s after red onset "
+            f"(u95 {elapsed_u95:.2f} s, grace {policy.grace_s:g} s)",
+        )
+    if index == 0:
+        return Refusal(RefusalReason.AMBER_NOT_SEEN, "the recording begins in this red: its onset was not seen")
+    before = timeline.intervals[index - 1]
+    if before.state in (SignalState.UNKNOWN, SignalState.DARK):
+        return Refusal(RefusalReason.SIGNAL_UNKNOWN, f"the signal was {before.state.value} before this red")
+    if before.state is not SignalState.AMBER:
+        return Refusal(RefusalReason.AMBER_NOT_SEEN, f"red followed {before.state.value} without amber")
+    amber = before.end_s - before.start_s
+    amber_u95 = math.hypot(before.start_u95_s, interval.start_u95_s)
+    amber_complete = index >= 2
+    if amber_complete and amber + amber_u95 < policy.min_amber_s:
+        return Refusal(
+            RefusalReason.AMBER_TOO_SHORT, f"amber lasted {amber:.2f} s, at least {policy.min_amber_s:g} s is lawful"
+        )
+    if not amber_complete and amber < policy.min_amber_s:
+        return Refusal(RefusalReason.AMBER_NOT_SEEN, "the recording begins in the amber: its length was not seen")
+    if passage.second_line is None:
+        return Refusal(RefusalReason.STOPPED_PAST_LINE, "passed the stop line on red but not the second line")
+    second, second_u95 = passage.second_line.crossing.t_s, passage.second_line.crossing.u95_s
+    if second + second_u95 >= interval.end_s:
+        return Refusal(RefusalReason.RED_ENDED, "red was no longer certain to be lit at the second line")
+    unsure = []
+    if passage.stop_line.extrapolated_s > 0:
+        unsure.append(
+            f"The rear was not yet in the picture when the front passed the stop line: the time is extended backwards "
+            f"by {passage.stop_line.extrapolated_s:.2f} s"
+        )
+    if not amber_complete:
+        unsure.append("The start of the amber lies before the recording; its length is a lower bound")
+    return Violation(
+        kind=KIND,
+        track=passage.track,
+        lane_id=passage.axis.lane_id,
+        event_t_s=when,
+        event_u95_s=u95,
+        measurements={
+            "red_elapsed_s": Quantity(elapsed, elapsed_u95, "s"),
+            "amber_s": Quantity(amber, amber_u95, "s"),
+            "red_onset_s": Quantity(interval.start_s, interval.start_u95_s, "s"),
+            "stop_line_crossing_s": Quantity(when, u95, "s"),
+            "second_line_crossing_s": Quantity(second, second_u95, "s"),
+            "approach_speed_kmh": Quantity(
+                3.6 * passage.stop_line.speed_mps, 3.6 * 0.1 * passage.stop_line.speed_mps, "km/h"
+            ),
+            "grace_s": policy.grace_s,
+        },
+        budget=(
+            ("stop line crossing", u95 / 2, "s"),
+            ("red onset (frame interval)", interval.start_u95_s / 2, "s"),
+        ),
+        moments=(
+            Moment("frame_before", when - u95, interval.start_s, when),
+            Moment("frame_at", when + u95, when, second),
+            Moment("frame_after", second + second_u95, second, interval.end_s),
+        ),
+        required_signal=SignalState.RED,
+        unsure=tuple(unsure),
+    )
