@@ -239,7 +239,7 @@ class Site(_Model):
         Field(description="Latitude, longitude (WGS 84), degrees."),
     ] = None
     time_zone: Annotated[str, Field(description="IANA name, e.g. Asia/Jakarta.")]
-    clock: Annotated[Clock, Field(description="The recorder's clock.")]
+    clock: Annotated[Clock, Field(description="The recorder's clock and how far it can be trusted.")]
     image: Annotated[ImageSize, Field(description="Picture size.")]
     camera: Annotated[Camera, Field(description="Position of the camera.")]
     calibration: Annotated[Calibration, Field(description="Survey.")]

@@ -78,7 +78,8 @@ def draw_lines(picture: Image, site: Site, plane: GroundPlane) -> None:
         (site.red_light.second_line_m, SECOND, "second line"),
     ):
         _ground_line(picture, plane, line, colour, 2)
-        _label(picture, _pixel(plane, line[0]), text, colour)
+        middle = (np.asarray(line[0], float) + np.asarray(line[1], float)) / 2
+        _label(picture, _pixel(plane, middle), text, colour)
 
 
 def draw_decision(

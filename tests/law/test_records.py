@@ -16,10 +16,11 @@ from etle.law.tolerances import load_tolerances
 
 IN_FORCE = dt.date(2009, 6, 22)
 REFORM = dt.date(2026, 1, 2)
-CODES = (
-    "A B D E F T Z G H K R AA AB AD AE AG L M N P S W BL BB BK BA BM BP BH BD DK DR EA DH EB ED KB DA KH KT KU".split()
-)  # noqa: SIM905
-CODES += "DB DL DM DN DT DD DP DW DC DE DG PA PB PS PT PY BG BN BE".split()  # noqa: SIM905
+REGION_TEXT = """
+A B D E F T Z G H K R AA AB AD AE AG L M N P S W BL BB BK BA BM BP BH BD DK DR EA DH EB ED KB DA KH KT KU DB DL DM DN
+DT DD DP DW DC DE DG PA PB PS PT PY BG BN BE
+"""
+CODES = REGION_TEXT.split()
 
 
 @given(st.sampled_from(["red_light", "speeding"]), st.dates(IN_FORCE, dt.date(2100, 1, 1)))

@@ -1,0 +1,157 @@
+"""Many recordings on this machine, one after the other: each is stored whole or not at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from etle import __version__
+from etle.cases.db import Database
+from etle.cases.store import NewCase, NewEvidenceFile, NewRecording, StoredCase, get_case, store_recording
+from etle.errors import EtleError, InputError
+from etle.evidence.bundle import Bundle, bundle_path
+from etle.pipeline import Progress, RecordingResult, Tools, process_recording, write_case
+from etle.settings import Settings
+from etle.site import LoadedSite
+
+FOOTAGE_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".ts", ".m4v", ".webm", ".mts", ".flv", ".dav"})
+"""Files a folder is searched for; a file named outright is always tried."""
+
+
+class FileState(enum.StrEnum):
+    """What became of one recording."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What became of one recording, with its cases."""
+
+    path: Path
+    state: FileState
+    stored: tuple[StoredCase, ...] = ()
+    already: tuple[StoredCase, ...] = ()
+    result: RecordingResult | None = None
+    error: EtleError | None = None
+
+
+def recordings_in(paths: Sequence[Path]) -> list[Path]:
+    """Folders are searched for footage, in order of name; files are taken as given.
+
+    Raises:
+        InputError: A folder holds no footage.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in FOOTAGE_SUFFIXES and p.is_file())
+            if not inside:
+                raise InputError(
+                    "a folder without footage",
+                    where=path,
+                    remedy=f"Give recordings, or a folder that holds files ending in {', '.join(sorted(FOOTAGE_SUFFIXES))}",
+                )
+            found.extend(inside)
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def process_files(
+    paths: Sequence[Path],
+    loaded: LoadedSite,
+    tools: Tools,
+    database: Database,
+    settings: Settings,
+    *,
+    start: dt.datetime | None = None,
+    progress: Callable[[Path], Progress | None] | None = None,
+) -> Iterator[FileOutcome]:
+    """Process recordings in order; a bad one is reported and does not stop the rest.
+
+    An interruption (Ctrl-C) between or within recordings leaves every stored case whole: a recording's cases are
+    stored in one transaction after their evidence is on disk.
+
+    Args:
+        paths: Recordings.
+        loaded: The site they show.
+        tools: Detector and data.
+        database: Where cases are stored.
+        settings: Where evidence is stored.
+        start: Wall clock of the first frame; only sensible for a single recording.
+        progress: Gives the progress callback for a recording.
+    """
+    for path in paths:
+        try:
+            result = process_recording(
+                path, loaded, tools, start=start, progress=progress(path) if progress is not None else None
+            )
+            stored, already = _store(path, result, loaded, database, settings)
+        except EtleError as error:
+            yield FileOutcome(path, FileState.FAILED, error=error)
+        else:
+            yield FileOutcome(path, FileState.COMPLETE, stored, already, result)
+
+
+def _store(
+    path: Path, result: RecordingResult, loaded: LoadedSite, database: Database, settings: Settings
+) -> tuple[tuple[StoredCase, ...], tuple[StoredCase, ...]]:
+    new_cases: list[NewCase] = []
+    for case in result.cases:
+        key = str(case.facts["case_key"])
+        with database.session() as session:
+            known = get_case(session, key)
+            kept = None if known is None else dict(known.facts)
+        if kept is None:
+            bundle = write_case(settings.evidence_dir, path, case)
+            new_cases.append(_new_case(bundle, settings))
+        else:
+            new_cases.append(_known_case(kept, key, settings))
+    recording = NewRecording(
+        sha256=result.info.sha256,
+        site_id=loaded.site.id,
+        file_name=path.name,
+        size_bytes=result.info.size_bytes,
+        width=result.info.width,
+        height=result.info.height,
+        software_version=__version__,
+        started_at=result.start.at,
+        summary=result.summary,
+    )
+    outcome = store_recording(database, recording, new_cases)
+    for entry in outcome.already:
+        if entry.given_key != entry.case_key:
+            # the same event, found a little differently in an earlier run: what is stored stands
+            shutil.rmtree(bundle_path(settings.evidence_dir, entry.given_key), ignore_errors=True)
+    return outcome.stored, outcome.already
+
+
+def _new_case(bundle: Bundle, settings: Settings) -> NewCase:
+    facts = bundle.facts
+    return NewCase(
+        case_key=facts["case_key"],
+        kind=facts["kind"],
+        site_id=facts["site"]["id"],
+        site_name=facts["site"]["name"],
+        occurred_at=dt.datetime.fromisoformat(facts["occurred_at"]),
+        occurred_u95_s=facts["occurred_u95_s"],
+        time_zone=facts["site"]["time_zone"],
+        track_id=facts["vehicle"]["track_id"],
+        vehicle_label=facts["vehicle"]["label"],
+        plate_text=facts["plate"]["text"],
+        plate_confidence=facts["plate"]["confidence"],
+        facts=facts,
+        evidence_dir=bundle.directory.relative_to(settings.data_dir).as_posix(),
+        files=tuple(NewEvidenceFile(f.role, f.path, f.sha256, f.bytes, f.media_type) for f in bundle.files),
+    )
+
+
+def _known_case(facts: dict[str, object], key: str, settings: Settings) -> NewCase:
+    directory = bundle_path(settings.evidence_dir, key)
+    return _new_case(Bundle(directory, facts, ()), settings)

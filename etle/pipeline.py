@@ -1,0 +1,707 @@
+"""The one loop that wires footage, perception, measurement and rules. No maths, no SQL, no law here.
+
+Two passes over a recording. The first decodes every frame, follows the vehicles and reads the signal heads; rules
+judge the measured passages. The second fetches only the few frames that evidence needs: plates are read for cases
+only, and vehicles that did nothing wrong leave no picture behind.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from etle import __version__
+from etle.errors import EvidenceError, FootageError, InputError
+from etle.evidence.bundle import canonical_json, case_key, write_bundle
+from etle.evidence.overlay import draw_decision
+from etle.footage.clip import cut_clip
+from etle.footage.reader import FootageReader, StreamInfo, open_footage
+from etle.measure.crossing import LineCrossing, front_crossing
+from etle.measure.ground import GroundPlane, ground_plane_of
+from etle.measure.path import GroundPath, LaneAxis, assign_lane, ground_path
+from etle.measure.refusal import Refusal, RefusalReason
+from etle.measure.speed import measure_speed
+from etle.perception.detector import Detector
+from etle.perception.plates.grammar import PlateGrammar
+from etle.perception.plates.read import choose_points, read_plate
+from etle.perception.plates.vote import vote
+from etle.perception.signal import SignalHead, SignalObservation, SignalReader, timeline
+from etle.perception.tracker import Tracker
+from etle.rules import red_light, speeding
+from etle.rules.base import Moment, Passage, SignalTimeline, Violation
+from etle.site import LoadedSite, Site, require_image_size
+from etle.types import (
+    VEHICLE_LABELS,
+    Frame,
+    Image,
+    PlateVerdict,
+    Quantity,
+    SignalInterval,
+    Track,
+    TrackPoint,
+)
+
+Progress = Callable[[int, int | None, float], None]
+"""Called with (frames done, frames in all or None, presentation time in seconds)."""
+
+MIN_TRACK_POINTS = 5
+CLIP_BEFORE_S = 6.0
+CLIP_AFTER_S = 6.0
+PLATE_FRAMES = 8
+JPEG_QUALITY = 92
+FILE_NAME_TIME = re.compile(r"(?<!\d)(20\d\d)[-_]?(\d\d)[-_]?(\d\d)[T_. -]?(\d\d)[-_.:]?(\d\d)[-_.:]?(\d\d)(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the pipeline works with; made once, used for many recordings."""
+
+    detector: Detector
+    read_plates: Callable[[Image, tuple[float, float, float, float], int, float], list[Any]]
+    """(frame, vehicle box, frame index, time) -> readings."""
+    grammar: PlateGrammar
+    offence: Callable[[str, dt.date], Mapping[str, Any]]
+    """Offence code and date -> the law in force, ready for the case record."""
+    speed_tolerance_kmh: Callable[[float, dt.date], float]
+    """Measured speed and date -> tolerance to deduct."""
+    plate_reader_name: str = "easyocr"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStart:
+    """Wall-clock time of a recording's first frame and how it is known."""
+
+    at: dt.datetime
+    source: str
+    """``given``, ``file name``, ``container`` or ``file modification time``."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether the time can bear a case; a file's modification time cannot."""
+        return self.source != "file modification time"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPassage:
+    """Why one vehicle's passage did not become a case."""
+
+    rule: str
+    track_id: str
+    label: str
+    start_s: float
+    end_s: float
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the first pass found."""
+
+    info: StreamInfo
+    frame_count: int
+    duration_s: float
+    tracks: tuple[Track, ...]
+    timelines: Mapping[str, SignalTimeline]
+    passages: tuple[Passage, ...]
+    violations: tuple[Violation, ...]
+    refused: tuple[RefusedPassage, ...]
+    faults: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedCase:
+    """A violation with its evidence in memory, ready to be written."""
+
+    facts: Mapping[str, Any]
+    pictures: Mapping[str, tuple[str, bytes]]
+    clip_name: str
+    clip_start_s: float
+    clip_end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingResult:
+    """Everything that came out of one recording."""
+
+    info: StreamInfo
+    start: RecordingStart
+    analysis: Analysis
+    cases: tuple[ProposedCase, ...]
+    refused: tuple[RefusedPassage, ...]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+def recording_start(info: StreamInfo, site: Site, explicit: dt.datetime | None) -> RecordingStart:
+    """When the recording's first frame was taken.
+
+    In this order: given by the operator, a date and time in the file's name (site time), the container's creation
+    time, the file's modification time less the recording's length (marked as uncertain in every case).
+    """
+    if explicit is not None:
+        return RecordingStart(explicit if explicit.tzinfo else explicit.replace(tzinfo=site.zone), "given")
+    if match := FILE_NAME_TIME.search(info.path.stem):
+        try:
+            year, month, day, hour, minute, second = (int(part) for part in match.groups())
+            return RecordingStart(dt.datetime(year, month, day, hour, minute, second, tzinfo=site.zone), "file name")
+        except ValueError:
+            pass
+    if info.created_at is not None:
+        return RecordingStart(info.created_at.astimezone(site.zone), "container")
+    modified = dt.datetime.fromtimestamp(info.path.stat().st_mtime, tz=site.zone)
+    return RecordingStart(modified - dt.timedelta(seconds=info.duration_s or 0.0), "file modification time")
+
+
+def analyse(
+    reader: FootageReader,
+    loaded: LoadedSite,
+    tools: Tools,
+    *,
+    run_id: str,
+    on: dt.date,
+    plane: GroundPlane | None = None,
+    progress: Progress | None = None,
+) -> Analysis:
+    """First pass: every frame once, then judge.
+
+    Args:
+        reader: An open recording.
+        loaded: The site.
+        tools: Detector and data.
+        run_id: Makes track ids unique across runs.
+        on: Date the footage was taken, for the tolerance in force.
+        plane: The site's ground plane, when already fitted.
+        progress: Called about once a frame.
+
+    Raises:
+        SiteError: The picture is not of the site's size, or the calibration does not hold.
+        FootageError: The recording has no frame.
+    """
+    site = loaded.site
+    info = reader.info
+    require_image_size(site, info.width, info.height, where=info.path)
+    plane = plane or ground_plane_of(site, where=loaded.path)
+    tracker = Tracker(run_id)
+    heads = [
+        SignalReader(SignalHead(head_id=h.id, box_px=h.box_px, layout=h.layout, lamps=tuple(h.lamps)))
+        for h in site.signal_heads
+    ]
+    observations: dict[str, list[SignalObservation]] = {h.id: [] for h in site.signal_heads}
+    tracks: list[Track] = []
+    untimed: set[int] = set()
+    count, last_s = 0, 0.0
+    for frame in reader.frames():
+        [detections] = tools.detector.detect([frame.image])
+        tracker.update(frame.index, frame.t_s, [d for d in detections if d.label in VEHICLE_LABELS])
+        for head in heads:
+            observations[head.head.head_id].append(head.observe(frame))
+        if frame.pts_estimated:
+            untimed.add(frame.index)
+        tracks.extend(tracker.pop_finished())
+        count, last_s = count + 1, frame.t_s
+        if progress is not None:
+            progress(count, info.frame_count, frame.t_s)
+    if count == 0:
+        raise FootageError("no frame could be decoded", where=info.path, remedy="Record it again or repair the file")
+    tracks.extend(tracker.finish())
+    tracks = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
+    timelines = {
+        head_id: SignalTimeline(head_id, tuple(timeline(seen, source=f"camera:{head_id}")))
+        for head_id, seen in observations.items()
+    }
+    passages, violations, refused = _judge(tracks, site, plane, timelines, untimed, tools, on)
+    return Analysis(
+        info=info,
+        frame_count=count,
+        duration_s=last_s,
+        tracks=tuple(tracks),
+        timelines=timelines,
+        passages=tuple(passages),
+        violations=tuple(violations),
+        refused=tuple(refused),
+        faults=reader.faults.as_dict(),
+    )
+
+
+def _judge(
+    tracks: Iterable[Track],
+    site: Site,
+    plane: GroundPlane,
+    timelines: Mapping[str, SignalTimeline],
+    untimed: set[int],
+    tools: Tools,
+    on: dt.date,
+) -> tuple[list[Passage], list[Violation], list[RefusedPassage]]:
+    axes = [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m, lane.signal_head) for lane in site.lanes]
+    passages, violations, refused = [], [], []
+    for track in tracks:
+        passage = _passage(track, site, plane, axes, untimed)
+        if passage is None:
+            continue
+        passages.append(passage)
+        for rule, finding in _findings(passage, site, timelines, tools, on):
+            if isinstance(finding, Violation):
+                violations.append(finding)
+            elif isinstance(finding, Refusal):
+                refused.append(
+                    RefusedPassage(
+                        rule, track.track_id, track.label, track.points[0].t_s, track.points[-1].t_s, finding
+                    )
+                )
+    return passages, violations, refused
+
+
+def _passage(track: Track, site: Site, plane: GroundPlane, axes: list[LaneAxis], untimed: set[int]) -> Passage | None:
+    size = (site.image.width, site.image.height)
+    axis = assign_lane(track, plane, axes, image_size=size)
+    if axis is None:
+        return None
+    path = ground_path(track, plane, axis, image_size=size)
+    front = path.along_m + path.front_offset_m
+    stop = second = None
+    stop_along = None
+    if site.red_light is not None and axis.signal_head is not None:
+        stop = front_crossing(path, site.red_light.stop_line_m, "stop_line")
+        second = front_crossing(path, site.red_light.second_line_m, "second_line")
+        stop_along = float(axis.line_along(site.red_light.stop_line_m, np.median(path.across_m)))
+    speed = None
+    if site.speed is not None:  # measured also where it is not enforced: a survey needs it
+        speed = measure_speed(
+            track,
+            plane,
+            axis,
+            zone_m=site.speed.zone_m,
+            section_lines_m=site.speed.section_lines_m,
+            image_size=size,
+            untimed_frames=untimed,
+        )
+    return Passage(
+        track=track,
+        axis=axis,
+        seen_from_m=float(front[0]),
+        furthest_m=float(front.max()),
+        stop_line=_timed(stop, path, untimed),
+        second_line=_timed(second, path, untimed),
+        stop_line_along_m=stop_along,
+        speed=speed,
+    )
+
+
+def _timed(crossing: LineCrossing | None, path: GroundPath, untimed: set[int]) -> LineCrossing | None:
+    """Drop a crossing whose neighbouring frames carry no presentation timestamp of their own."""
+    if crossing is None or not untimed:
+        return crossing
+    near = path.frame_index[np.abs(path.t_s - crossing.crossing.t_s) <= 0.5]
+    return None if any(int(index) in untimed for index in near) else crossing
+
+
+def _findings(
+    passage: Passage, site: Site, timelines: Mapping[str, SignalTimeline], tools: Tools, on: dt.date
+) -> Iterable[tuple[str, Violation | Refusal | None]]:
+    if site.red_light is not None and site.red_light.enforce and passage.axis.signal_head is not None:
+        policy = red_light.RedLightPolicy(site.red_light.grace_s, site.red_light.min_amber_s)
+        yield red_light.KIND, red_light.judge(passage, timelines[passage.axis.signal_head], policy)
+    if site.speed is not None and site.speed.enforce:
+        fixed = site.speed.tolerance_kmh
+        speed_policy = speeding.SpeedPolicy(
+            limit_kmh=site.speed.limit_kmh,
+            legal_basis=site.speed.legal_basis,
+            tolerance_kmh=(lambda _: fixed) if fixed is not None else (lambda v: tools.speed_tolerance_kmh(v, on)),
+        )
+        yield speeding.KIND, speeding.judge(passage, speed_policy)
+
+
+def process_recording(
+    path: Path,
+    loaded: LoadedSite,
+    tools: Tools,
+    *,
+    start: dt.datetime | None = None,
+    progress: Progress | None = None,
+) -> RecordingResult:
+    """Process one recording from pixels to proposed cases. Nothing is stored; the clips are cut when cases are written.
+
+    Raises:
+        FootageError: The recording cannot be read.
+        SiteError: It does not fit the site, or the site's calibration does not hold.
+    """
+    with open_footage(path) as reader:
+        info = reader.info
+        require_image_size(loaded.site, info.width, info.height, where=path)
+        plane = ground_plane_of(loaded.site, where=loaded.path)
+        begun = recording_start(info, loaded.site, start)
+        sha256 = info.sha256
+        analysis = analyse(
+            reader,
+            loaded,
+            tools,
+            run_id=f"{sha256[:8]}-{loaded.site.id}",
+            on=begun.at.astimezone(loaded.site.zone).date(),
+            plane=plane,
+            progress=progress,
+        )
+        cases: list[ProposedCase] = []
+        refused = list(analysis.refused)
+        for violation in analysis.violations:
+            proposal = _gather(reader, loaded, plane, analysis, violation, tools, begun)
+            if isinstance(proposal, Refusal):
+                track = violation.track
+                refused.append(
+                    RefusedPassage(
+                        violation.kind,
+                        track.track_id,
+                        track.label,
+                        track.points[0].t_s,
+                        track.points[-1].t_s,
+                        proposal,
+                    )
+                )
+            else:
+                cases.append(proposal)
+    return RecordingResult(
+        info=info,
+        start=begun,
+        analysis=analysis,
+        cases=tuple(cases),
+        refused=tuple(refused),
+        summary=_summary(analysis, refused, begun),
+    )
+
+
+def write_case(root: Path, source: Path, case: ProposedCase) -> Any:
+    """Cut the clip and write the bundle of a proposed case.
+
+    Raises:
+        StoreError: The evidence directory cannot be written.
+        EvidenceError: The bundle's contract is not met.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    temporary = root / f".{case.facts['case_key'][:16]}-{case.clip_name}"
+    try:
+        cut = cut_clip(source, temporary, case.clip_start_s, case.clip_end_s)
+        facts = dict(case.facts) | {
+            "clip": {
+                "start_s": cut.start_s,
+                "end_s": cut.end_s,
+                "first_source_pts": cut.first_source_pts,
+                "offset_s": cut.offset_s,
+                "frame_count": cut.frame_count,
+            }
+        }
+        return write_bundle(root, facts, case.pictures, (case.clip_name, cut.path))
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _gather(
+    reader: FootageReader,
+    loaded: LoadedSite,
+    plane: GroundPlane,
+    analysis: Analysis,
+    violation: Violation,
+    tools: Tools,
+    begun: RecordingStart,
+) -> ProposedCase | Refusal:
+    """Second pass for one violation: the pictures its evidence needs, the plate, the record."""
+    site = loaded.site
+    track = violation.track
+    signal = None
+    if violation.required_signal is not None:
+        head = next(lane.signal_head for lane in site.lanes if lane.id == violation.lane_id)
+        signal = analysis.timelines[str(head)]
+    chosen: dict[str, TrackPoint] = {}
+    for moment in violation.moments:
+        point = _point_for(moment, track, signal, violation)
+        if point is None:
+            return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"no picture of the vehicle for {moment.role}")
+        chosen[moment.role] = point
+    size = (site.image.width, site.image.height)
+    plate_points = choose_points(track.points, size, n=PLATE_FRAMES)
+    wanted = {p.frame_index: p for p in (*chosen.values(), *plate_points)}
+    frames = {frame.index: frame for frame in reader.frames_at(sorted(wanted))}
+    if missing := set(wanted) - set(frames):
+        return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"frame {min(missing)} could not be fetched again")
+    readings = [
+        reading
+        for point in plate_points
+        for reading in tools.read_plates(frames[point.frame_index].image, point.box_px, point.frame_index, point.t_s)
+    ]
+    verdict = vote(readings, tools.grammar, vehicle_label=track.label)
+    facts = _facts(loaded, plane, analysis, violation, verdict, chosen, tools, begun)
+    pictures = _pictures(site, plane, violation, verdict, chosen, plate_points, frames, facts)
+    times = [p.t_s for p in chosen.values()]
+    return ProposedCase(
+        facts=facts,
+        pictures=pictures,
+        clip_name="clip.mp4",
+        clip_start_s=max(0.0, min(times) - CLIP_BEFORE_S),
+        clip_end_s=min(analysis.duration_s, max(times) + CLIP_AFTER_S),
+    )
+
+
+def _point_for(moment: Moment, track: Track, signal: SignalTimeline | None, violation: Violation) -> TrackPoint | None:
+    def fits(point: TrackPoint) -> bool:
+        if not moment.not_before_s <= point.t_s <= moment.not_after_s:
+            return False
+        if signal is None:
+            return True
+        index = signal.at(point.t_s)
+        return index is not None and signal.intervals[index].state is violation.required_signal
+
+    fitting = [p for p in track.points if fits(p)]
+    return min(fitting, key=lambda p: abs(p.t_s - moment.target_s), default=None)
+
+
+def _facts(
+    loaded: LoadedSite,
+    plane: GroundPlane,
+    analysis: Analysis,
+    violation: Violation,
+    verdict: PlateVerdict,
+    chosen: Mapping[str, TrackPoint],
+    tools: Tools,
+    begun: RecordingStart,
+) -> dict[str, Any]:
+    site, info, track = loaded.site, analysis.info, violation.track
+    occurred = (begun.at + dt.timedelta(seconds=violation.event_t_s)).astimezone(site.zone)
+    event = chosen["frame_at"]
+    unsure = list(violation.unsure)
+    if not begun.certain:
+        unsure.append("The recording's start time is not known: it was taken from the file's modification time")
+    if verdict.text is None:
+        unsure.append(f"The plate could not be read: {verdict.reason}")
+    unsure.extend(verdict.notes)
+    if not plane.camera_foot_surveyed:
+        unsure.append("The camera's position was derived from the calibration points, not surveyed")
+    intervals: Sequence[SignalInterval] = ()
+    if violation.kind == red_light.KIND:
+        head = next(lane.signal_head for lane in site.lanes if lane.id == violation.lane_id)
+        intervals = analysis.timelines[str(head)].intervals
+    return {
+        "schema": "etle.case/1",
+        "kind": violation.kind,
+        "case_key": case_key(info.sha256, site.id, violation.kind, violation.event_t_s, event.box_px),
+        "event_t_s": violation.event_t_s,
+        "event_box_px": list(event.box_px),
+        "site": {
+            "id": site.id,
+            "name": site.name,
+            "road": site.road.name,
+            "city": site.road.city,
+            "direction": site.road.direction,
+            "time_zone": site.time_zone,
+            "sha256": loaded.sha256,
+            "calibration": {
+                "surveyed_on": site.calibration.surveyed_on.isoformat(),
+                "points": len(site.calibration.points),
+                "max_residual_m": plane.max_residual_m,
+                "rms_residual_m": plane.rms_residual_m,
+            },
+        },
+        "occurred_at": occurred.isoformat(timespec="milliseconds"),
+        "occurred_u95_s": float(np.hypot(site.clock.u95_s, violation.event_u95_s)),
+        "clock": {"u95_s": site.clock.u95_s, "source": site.clock.source, "start_source": begun.source},
+        "recording": {
+            "file": info.path.name,
+            "sha256": info.sha256,
+            "start": begun.at.astimezone(site.zone).isoformat(timespec="milliseconds"),
+            "width": info.width,
+            "height": info.height,
+            "duration_s": analysis.duration_s,
+            "frames": analysis.frame_count,
+            "faults": dict(analysis.faults),
+        },
+        "vehicle": {"label": track.label, "track_id": track.track_id, "lane": violation.lane_id},
+        "plate": _plate_facts(verdict),
+        "law": dict(tools.offence(violation.kind, occurred.date())),
+        "measurements": {
+            name: _quantity(value) if isinstance(value, Quantity) else value
+            for name, value in violation.measurements.items()
+        },
+        "budget": [{"component": name, "u": u, "unit": unit} for name, u, unit in violation.budget],
+        "signal": [
+            {
+                "state": i.state.value,
+                "start_s": i.start_s,
+                "end_s": i.end_s,
+                "source": i.source,
+                "start_u95_s": i.start_u95_s,
+            }
+            for i in intervals
+        ],
+        "frames": [
+            {"role": role, "frame_index": p.frame_index, "t_s": p.t_s, "file": f"{role}.jpg", "box_px": list(p.box_px)}
+            for role, p in chosen.items()
+        ],
+        "track": [[p.frame_index, p.t_s, *p.box_px, p.score] for p in track.points],
+        "software": {
+            "version": __version__,
+            "detector": tools.detector.name,
+            "detector_sha256": tools.detector.model_sha256,
+            "plate_reader": tools.plate_reader_name,
+        },
+        "unsure": unsure,
+    }
+
+
+def _plate_facts(verdict: PlateVerdict) -> dict[str, Any]:
+    return {
+        "text": verdict.text,
+        "confidence": verdict.confidence,
+        "margin": verdict.margin,
+        "char_probs": list(verdict.char_probs),
+        "alternatives": [list(a) for a in verdict.alternatives],
+        "notes": list(verdict.notes),
+        "reason": verdict.reason,
+        "readings": [
+            {
+                "text": r.text,
+                "char_probs": list(r.char_probs),
+                "frame_index": r.frame_index,
+                "t_s": r.t_s,
+                "box_px": None if r.plate_box_px is None else list(r.plate_box_px),
+                "reader": r.reader,
+            }
+            for r in verdict.readings
+        ],
+    }
+
+
+def _pictures(
+    site: Site,
+    plane: GroundPlane,
+    violation: Violation,
+    verdict: PlateVerdict,
+    chosen: Mapping[str, TrackPoint],
+    plate_points: Sequence[TrackPoint],
+    frames: Mapping[int, Frame],
+    facts: Mapping[str, Any],
+) -> dict[str, tuple[str, bytes]]:
+    pictures = {role: (f"{role}.jpg", _jpeg(frames[point.frame_index].image)) for role, point in chosen.items()}
+    event = chosen["frame_at"]
+    front = _front_px(site, plane, violation, event) if violation.kind == red_light.KIND else None
+    drawn = draw_decision(
+        frames[event.frame_index].image,
+        site,
+        plane,
+        kind=violation.kind,
+        box_px=event.box_px,
+        reference_px=((event.box_px[0] + event.box_px[2]) / 2, event.box_px[3]),
+        front_px=front,
+        captions=_captions(facts, event),
+    )
+    pictures["overlay"] = ("overlay.jpg", _jpeg(drawn))
+    nearest = plate_points[0] if plate_points else event
+    pictures["vehicle_closeup"] = (
+        "vehicle_closeup.jpg",
+        _jpeg(_crop(frames[nearest.frame_index].image, nearest.box_px, 0.06)),
+    )
+    if verdict.text is not None:
+        # a frame whose reading counted, never another one
+        compact = verdict.text.replace(" ", "")
+        counted = [r for r in verdict.readings if r.text == compact and r.plate_box_px is not None]
+        if counted:
+            best = max(counted, key=lambda r: min(r.char_probs, default=0.0))
+            assert best.plate_box_px is not None
+            crop = _crop(frames[best.frame_index].image, best.plate_box_px, 0.35)
+            scale = max(1, round(480 / max(crop.shape[1], 1)))
+            large = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+            pictures["plate_closeup"] = ("plate_closeup.png", _png(np.asarray(large, np.uint8)))
+    return pictures
+
+
+def _front_px(site: Site, plane: GroundPlane, violation: Violation, event: TrackPoint) -> tuple[float, float] | None:
+    lane = next(lane for lane in site.lanes if lane.id == violation.lane_id)
+    axis = LaneAxis.through(lane.id, lane.centreline_m, lane.width_m)
+    path = ground_path(violation.track, plane, axis, image_size=(site.image.width, site.image.height))
+    if len(path) == 0 or path.front_offset_m == 0:
+        return None
+    reference = ((event.box_px[0] + event.box_px[2]) / 2, event.box_px[3])
+    ground = plane.to_ground([reference], height_m=path.reference.height_m)[0] + axis.direction * path.front_offset_m
+    x, y = plane.to_image([ground])[0]
+    return float(x), float(y)
+
+
+def _captions(facts: Mapping[str, Any], event: TrackPoint) -> list[str]:
+    measured = facts["measurements"]
+    lines = [
+        f"{facts['site']['name']}  {facts['occurred_at']}",
+        f"frame {event.frame_index}  t = {event.t_s:.3f} s",
+    ]
+    if facts["kind"] == red_light.KIND:
+        elapsed = measured["red_elapsed_s"]
+        lines.append(
+            f"red for {elapsed['value']:.2f} +- {elapsed['u95']:.2f} s at the stop line, "
+            f"amber {measured['amber_s']['value']:.2f} s"
+        )
+    else:
+        speed = measured["speed_kmh"]
+        lines.append(
+            f"{speed['value']:.1f} +- {speed['u95']:.1f} km/h, enforced {measured['enforced_kmh']:.1f}, "
+            f"limit {measured['limit_kmh']:g}"
+        )
+    return lines
+
+
+def _summary(analysis: Analysis, refused: Sequence[RefusedPassage], begun: RecordingStart) -> dict[str, Any]:
+    return {
+        "frames": analysis.frame_count,
+        "duration_s": analysis.duration_s,
+        "start_source": begun.source,
+        "tracks": len(analysis.tracks),
+        "tracks_by_label": dict(sorted(Counter(t.label for t in analysis.tracks).items())),
+        "passages": len(analysis.passages),
+        "faults": dict(analysis.faults),
+        "refusals_by_reason": dict(sorted(Counter(r.refusal.reason.value for r in refused).items())),
+        "refusals": [
+            {
+                "rule": r.rule,
+                "track_id": r.track_id,
+                "label": r.label,
+                "start_s": r.start_s,
+                "end_s": r.end_s,
+                "reason": r.refusal.reason.value,
+                "detail": r.refusal.detail,
+            }
+            for r in refused
+        ],
+        "signal": {
+            head: [{"state": i.state.value, "start_s": i.start_s, "end_s": i.end_s} for i in line.intervals]
+            for head, line in analysis.timelines.items()
+        },
+    }
+
+
+def _quantity(value: Quantity) -> dict[str, Any]:
+    return {"value": value.value, "u95": value.u95, "unit": value.unit}
+
+
+def _crop(image: Image, box: tuple[float, float, float, float], margin: float) -> Image:
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box
+    dx, dy = (x2 - x1) * margin, (y2 - y1) * margin
+    left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
+    right, bottom = min(width, int(x2 + dx) + 1), min(height, int(y2 + dy) + 1)
+    return image[top:bottom, left:right]
+
+
+def _jpeg(image: Image) -> bytes:
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise EvidenceError("a picture could not be encoded")
+    return data.tobytes()
+
+
+def _png(image: Image) -> bytes:
+    done, data = cv2.imencode(".png", image)
+    if not done:
+        raise EvidenceError("a picture could not be encoded")
+    return data.tobytes()
