@@ -8,7 +8,6 @@ only, and vehicles that did nothing wrong leave no picture behind.
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,22 +19,23 @@ import cv2
 import numpy as np
 
 from etle import __version__
-from etle.errors import EvidenceError, FootageError, InputError
-from etle.evidence.bundle import canonical_json, case_key, write_bundle
+from etle.errors import EvidenceError, FootageError
+from etle.evidence.bundle import Bundle, case_key, write_bundle
 from etle.evidence.overlay import draw_decision
 from etle.footage.clip import cut_clip
 from etle.footage.reader import FootageReader, StreamInfo, open_footage
 from etle.measure.crossing import LineCrossing, front_crossing
 from etle.measure.ground import GroundPlane, ground_plane_of
-from etle.measure.path import GroundPath, LaneAxis, assign_lane, ground_path
+from etle.measure.path import GroundPath, LaneAxis, assign_lane, edge_px, ground_path
 from etle.measure.refusal import Refusal, RefusalReason
 from etle.measure.speed import measure_speed
 from etle.perception.detector import Detector
 from etle.perception.plates.grammar import PlateGrammar
 from etle.perception.plates.read import choose_points, read_plate
+from etle.perception.plates.text import TextReader
 from etle.perception.plates.vote import vote
 from etle.perception.signal import SignalHead, SignalObservation, SignalReader, timeline
-from etle.perception.tracker import Tracker
+from etle.perception.tracker import Tracker, TrackMark
 from etle.rules import red_light, speeding
 from etle.rules.base import Moment, Passage, SignalTimeline, Violation
 from etle.site import LoadedSite, Site, require_image_size
@@ -43,9 +43,11 @@ from etle.types import (
     VEHICLE_LABELS,
     Frame,
     Image,
+    PlateReading,
     PlateVerdict,
     Quantity,
     SignalInterval,
+    SignalState,
     Track,
     TrackPoint,
 )
@@ -57,6 +59,8 @@ MIN_TRACK_POINTS = 5
 CLIP_BEFORE_S = 6.0
 CLIP_AFTER_S = 6.0
 PLATE_FRAMES = 8
+PLATE_AGREEING = 4
+"""So many readings that all say the same end the reading of a track early."""
 JPEG_QUALITY = 92
 FILE_NAME_TIME = re.compile(r"(?<!\d)(20\d\d)[-_]?(\d\d)[-_]?(\d\d)[T_. -]?(\d\d)[-_.:]?(\d\d)[-_.:]?(\d\d)(?!\d)")
 
@@ -66,14 +70,14 @@ class Tools:
     """What the pipeline works with; made once, used for many recordings."""
 
     detector: Detector
-    read_plates: Callable[[Image, tuple[float, float, float, float], int, float], list[Any]]
-    """(frame, vehicle box, frame index, time) -> readings."""
-    grammar: PlateGrammar
+    plate_reader: Callable[[], TextReader]
+    """Gives the plate reader; called only when there is a plate to read, because loading it takes seconds."""
+    plate_grammar: Callable[[dt.date], PlateGrammar]
+    """Date -> the plate grammar in force."""
     offence: Callable[[str, dt.date], Mapping[str, Any]]
     """Offence code and date -> the law in force, ready for the case record."""
     speed_tolerance_kmh: Callable[[float, dt.date], float]
     """Measured speed and date -> tolerance to deduct."""
-    plate_reader_name: str = "easyocr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,9 @@ class Analysis:
     passages: tuple[Passage, ...]
     violations: tuple[Violation, ...]
     refused: tuple[RefusedPassage, ...]
-    faults: Mapping[str, int]
+    faults: Mapping[str, int | float | bool]
+    marks: Mapping[str, tuple[TrackMark, ...]] = field(default_factory=dict)
+    """Moments at which a track is doubtful, by track id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +195,13 @@ def analyse(
     info = reader.info
     require_image_size(site, info.width, info.height, where=info.path)
     plane = plane or ground_plane_of(site, where=loaded.path)
-    tracker = Tracker(run_id)
+    tracker = Tracker(run_id, frame_size_px=(info.width, info.height))
     heads = [
-        SignalReader(SignalHead(head_id=h.id, box_px=h.box_px, layout=h.layout, lamps=tuple(h.lamps)))
+        SignalReader(
+            SignalHead(
+                head_id=h.id, box_px=h.box_px, layout=h.layout, lamps=tuple(SignalState(lamp) for lamp in h.lamps)
+            )
+        )
         for h in site.signal_heads
     ]
     observations: dict[str, list[SignalObservation]] = {h.id: [] for h in site.signal_heads}
@@ -213,6 +223,7 @@ def analyse(
         raise FootageError("no frame could be decoded", where=info.path, remedy="Record it again or repair the file")
     tracks.extend(tracker.finish())
     tracks = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
+    marks = {t.track_id: tracker.pop_marks(t.track_id) for t in tracks}
     timelines = {
         head_id: SignalTimeline(head_id, tuple(timeline(seen, source=f"camera:{head_id}")))
         for head_id, seen in observations.items()
@@ -228,6 +239,7 @@ def analyse(
         violations=tuple(violations),
         refused=tuple(refused),
         faults=reader.faults.as_dict(),
+        marks=marks,
     )
 
 
@@ -349,9 +361,10 @@ def process_recording(
             progress=progress,
         )
         cases: list[ProposedCase] = []
+        verdicts: dict[str, PlateVerdict] = {}
         refused = list(analysis.refused)
         for violation in analysis.violations:
-            proposal = _gather(reader, loaded, plane, analysis, violation, tools, begun)
+            proposal = _gather(reader, loaded, plane, analysis, violation, tools, begun, verdicts)
             if isinstance(proposal, Refusal):
                 track = violation.track
                 refused.append(
@@ -376,7 +389,7 @@ def process_recording(
     )
 
 
-def write_case(root: Path, source: Path, case: ProposedCase) -> Any:
+def write_case(root: Path, source: Path, case: ProposedCase) -> Bundle:
     """Cut the clip and write the bundle of a proposed case.
 
     Raises:
@@ -387,16 +400,20 @@ def write_case(root: Path, source: Path, case: ProposedCase) -> Any:
     temporary = root / f".{case.facts['case_key'][:16]}-{case.clip_name}"
     try:
         cut = cut_clip(source, temporary, case.clip_start_s, case.clip_end_s)
+        temporary = cut.path
         facts = dict(case.facts) | {
             "clip": {
-                "start_s": cut.start_s,
-                "end_s": cut.end_s,
-                "first_source_pts": cut.first_source_pts,
+                "first_pts": cut.first_pts,
+                "time_base": str(cut.time_base),
                 "offset_s": cut.offset_s,
+                "first_t_s": cut.first_t_s,
+                "last_t_s": cut.last_t_s,
+                "first_index": cut.first_index,
                 "frame_count": cut.frame_count,
+                "timestamps_exact": cut.timestamps_exact,
             }
         }
-        return write_bundle(root, facts, case.pictures, (case.clip_name, cut.path))
+        return write_bundle(root, facts, case.pictures, (f"clip{cut.path.suffix}", cut.path))
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -409,6 +426,7 @@ def _gather(
     violation: Violation,
     tools: Tools,
     begun: RecordingStart,
+    verdicts: dict[str, PlateVerdict],
 ) -> ProposedCase | Refusal:
     """Second pass for one violation: the pictures its evidence needs, the plate, the record."""
     site = loaded.site
@@ -424,19 +442,22 @@ def _gather(
             return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"no picture of the vehicle for {moment.role}")
         chosen[moment.role] = point
     size = (site.image.width, site.image.height)
-    plate_points = choose_points(track.points, size, n=PLATE_FRAMES)
+    plate_points = choose_points(track.points, size, n=PLATE_FRAMES, edge_px=edge_px(size))
     wanted = {p.frame_index: p for p in (*chosen.values(), *plate_points)}
     frames = {frame.index: frame for frame in reader.frames_at(sorted(wanted))}
     if missing := set(wanted) - set(frames):
         return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"frame {min(missing)} could not be fetched again")
-    readings = [
-        reading
-        for point in plate_points
-        for reading in tools.read_plates(frames[point.frame_index].image, point.box_px, point.frame_index, point.t_s)
-    ]
-    verdict = vote(readings, tools.grammar, vehicle_label=track.label)
+    grammar = tools.plate_grammar(begun.at.astimezone(site.zone).date())
+    plate_reader = tools.plate_reader()
+    if track.track_id not in verdicts:  # one vehicle may have done two things: its plate is read once
+        verdicts[track.track_id] = _read_track(track, plate_points, frames, plate_reader, grammar)
+    verdict = verdicts[track.track_id]
+    shown = _shown_reading(verdict, grammar)
+    if verdict.text is not None and shown is None:
+        return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, "no reading that counted has its place in the picture")
     facts = _facts(loaded, plane, analysis, violation, verdict, chosen, tools, begun)
-    pictures = _pictures(site, plane, violation, verdict, chosen, plate_points, frames, facts)
+    facts["software"]["plate_reader"] = plate_reader.name
+    pictures = _pictures(site, plane, violation, shown, chosen, plate_points, frames, facts)
     times = [p.t_s for p in chosen.values()]
     return ProposedCase(
         facts=facts,
@@ -445,6 +466,33 @@ def _gather(
         clip_start_s=max(0.0, min(times) - CLIP_BEFORE_S),
         clip_end_s=min(analysis.duration_s, max(times) + CLIP_AFTER_S),
     )
+
+
+def _read_track(
+    track: Track,
+    points: Sequence[TrackPoint],
+    frames: Mapping[int, Frame],
+    plate_reader: TextReader,
+    grammar: PlateGrammar,
+) -> PlateVerdict:
+    """Read frames, the largest views first, until enough of them agree beyond doubt or all are read."""
+    readings: list[PlateReading] = []
+    verdict = vote(readings, grammar, vehicle_label=track.label)
+    for point in sorted(points, key=lambda p: p.box_px[0] - p.box_px[2]):
+        image = frames[point.frame_index].image
+        readings += read_plate(
+            image, point.box_px, point.frame_index, point.t_s, plate_reader, grammar, label=track.label
+        )
+        verdict = vote(readings, grammar, vehicle_label=track.label)
+        agreeing = sum(_says(reading, verdict.text, grammar) for reading in readings)
+        if verdict.text is not None and agreeing >= PLATE_AGREEING and agreeing == sum(bool(r.text) for r in readings):
+            break
+    return verdict
+
+
+def _says(reading: PlateReading, text: str | None, grammar: PlateGrammar) -> bool:
+    best = grammar.candidates(reading.text, reading.char_probs)[:1] if reading.text else []
+    return text is not None and any(candidate.text == text for candidate in best)
 
 
 def _point_for(moment: Moment, track: Track, signal: SignalTimeline | None, violation: Violation) -> TrackPoint | None:
@@ -479,6 +527,13 @@ def _facts(
     if verdict.text is None:
         unsure.append(f"The plate could not be read: {verdict.reason}")
     unsure.extend(verdict.notes)
+    first, last = min(p.t_s for p in chosen.values()), max(p.t_s for p in chosen.values())
+    unsure.extend(
+        f"The track is doubtful at {mark.t_s:.2f} s ({mark.kind.value.replace('_', ' ')}): check that all pictures "
+        "show one vehicle"
+        for mark in analysis.marks.get(track.track_id, ())
+        if first <= mark.t_s <= last
+    )
     if not plane.camera_foot_surveyed:
         unsure.append("The camera's position was derived from the calibration points, not surveyed")
     intervals: Sequence[SignalInterval] = ()
@@ -546,7 +601,6 @@ def _facts(
             "version": __version__,
             "detector": tools.detector.name,
             "detector_sha256": tools.detector.model_sha256,
-            "plate_reader": tools.plate_reader_name,
         },
         "unsure": unsure,
     }
@@ -579,7 +633,7 @@ def _pictures(
     site: Site,
     plane: GroundPlane,
     violation: Violation,
-    verdict: PlateVerdict,
+    shown: PlateReading | None,
     chosen: Mapping[str, TrackPoint],
     plate_points: Sequence[TrackPoint],
     frames: Mapping[int, Frame],
@@ -604,18 +658,21 @@ def _pictures(
         "vehicle_closeup.jpg",
         _jpeg(_crop(frames[nearest.frame_index].image, nearest.box_px, 0.06)),
     )
-    if verdict.text is not None:
-        # a frame whose reading counted, never another one
-        compact = verdict.text.replace(" ", "")
-        counted = [r for r in verdict.readings if r.text == compact and r.plate_box_px is not None]
-        if counted:
-            best = max(counted, key=lambda r: min(r.char_probs, default=0.0))
-            assert best.plate_box_px is not None
-            crop = _crop(frames[best.frame_index].image, best.plate_box_px, 0.35)
-            scale = max(1, round(480 / max(crop.shape[1], 1)))
-            large = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-            pictures["plate_closeup"] = ("plate_closeup.png", _png(np.asarray(large, np.uint8)))
+    if shown is not None and shown.plate_box_px is not None:
+        crop = _crop(frames[shown.frame_index].image, shown.plate_box_px, 0.35)
+        scale = max(1, round(480 / max(crop.shape[1], 1)))
+        large = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        pictures["plate_closeup"] = ("plate_closeup.png", _png(np.asarray(large, np.uint8)))
     return pictures
+
+
+def _shown_reading(verdict: PlateVerdict, grammar: PlateGrammar) -> PlateReading | None:
+    """The clearest reading that says the accepted text: its frame, and no other, is shown as the plate's picture."""
+    if verdict.text is None:
+        return None
+
+    counted = [r for r in verdict.readings if r.plate_box_px is not None and _says(r, verdict.text, grammar)]
+    return max(counted, key=lambda r: min(r.char_probs, default=0.0), default=None)
 
 
 def _front_px(site: Site, plane: GroundPlane, violation: Violation, event: TrackPoint) -> tuple[float, float] | None:

@@ -55,7 +55,7 @@ def recordings_in(paths: Sequence[Path]) -> list[Path]:
                 raise InputError(
                     "a folder without footage",
                     where=path,
-                    remedy=f"Give recordings, or a folder that holds files ending in {', '.join(sorted(FOOTAGE_SUFFIXES))}",
+                    remedy=f"Give recordings, or a folder with files ending in {', '.join(sorted(FOOTAGE_SUFFIXES))}",
                 )
             found.extend(inside)
         else:

@@ -17,12 +17,18 @@ from etle.types import PointM, Track
 
 Array: TypeAlias = NDArray[Any]
 
-EDGE_PX = 3.0
-"""A box this close to the picture's edge is cut by it: its bottom or middle is not the vehicle's."""
+EDGE_SHARE = 0.0125
+"""A box closer to the picture's edge than this share of the picture's height may be cut by it: its bottom or middle is
+not the vehicle's. Detectors place the edge of a cut vehicle up to 6 px inside a 720-px picture."""
 
 BOX_EDGE_U_PX = 1.5
 """Standard uncertainty of a box's bottom edge before the residuals say otherwise, pixels (rendered truth, nano
 detector at 640 px on a 1280-px picture; see docs/metrology.md)."""
+
+
+def edge_px(image_size: tuple[int, int]) -> float:
+    """How near a picture's edge a box counts as cut, pixels, for a picture of (width, height)."""
+    return EDGE_SHARE * image_size[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +145,9 @@ def ground_path(
     """
     reference = reference or reference_points()[track.label]
     width, height = image_size
+    edge = edge_px(image_size)
     kept = [
-        p
-        for p in track.points
-        if p.box_px[3] < height - EDGE_PX and p.box_px[0] > EDGE_PX and p.box_px[2] < width - EDGE_PX
+        p for p in track.points if p.box_px[3] < height - edge and p.box_px[0] > edge and p.box_px[2] < width - edge
     ]
     t = np.array([p.t_s for p in kept], float)
     boxes = np.array([p.box_px for p in kept], float).reshape(-1, 4)

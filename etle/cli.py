@@ -1,0 +1,506 @@
+"""The ``etle`` command. Thin: it reads arguments, calls the library, prints. No logic lives here."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from etle import __version__
+from etle.errors import EtleError, ExitCode, InputError
+from etle.settings import Settings, get_settings
+
+app = typer.Typer(
+    name="etle",
+    help="Electronic traffic law enforcement: recorded road footage in, cases an officer decides on out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cases_app = typer.Typer(help="Look at stored cases.", no_args_is_help=True)
+plates_app = typer.Typer(help="Read number plates.", no_args_is_help=True)
+site_app = typer.Typer(help="Check a site file.", no_args_is_help=True)
+evidence_app = typer.Typer(help="Check evidence.", no_args_is_help=True)
+users_app = typer.Typer(help="Officers' accounts.", no_args_is_help=True)
+models_app = typer.Typer(help="Detector weights.", no_args_is_help=True)
+for name, group in (
+    ("cases", cases_app),
+    ("plates", plates_app),
+    ("site", site_app),
+    ("evidence", evidence_app),
+    ("users", users_app),
+    ("models", models_app),
+):
+    app.add_typer(group, name=name)
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SiteOption = Annotated[Path, typer.Option("--site", help="Site file (YAML) of the camera.")]
+ModelOption = Annotated[Path | None, typer.Option("--model", help="Detector weights; default: see `etle models list`.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        _print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo() -> None:
+    """Process the sample footage end to end, print the cases, write a ticket, say how to open the review page."""
+    from etle.demo import run_demo
+
+    run_demo(get_settings(), out, _bar())
+
+
+@app.command()
+def process(
+    clips: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.", show_default=False)],
+    site: SiteOption,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", help="Time of the first frame, ISO 8601; site time when no zone is given."),
+    ] = None,
+    model: ModelOption = None,
+    engine: Annotated[Literal["local"], typer.Option("--engine", help="Where to run.")] = "local",
+    json_lines: JsonOption = False,
+) -> None:
+    """Find red-light and speed violations in recorded footage and store them as cases for an officer."""
+    from etle.batch.local import FileState, process_files, recordings_in
+    from etle.batch.tools import build_tools
+    from etle.cases.db import open_database
+    from etle.site import load_site
+
+    settings = get_settings()
+    paths = recordings_in(clips)
+    begun = _parse_start(start)
+    if begun is not None and len(paths) > 1:
+        raise InputError(
+            f"--start names one time but {len(paths)} recordings were given",
+            remedy="Process them one by one, or put the time into the file names (YYYYMMDD_HHMMSS)",
+        )
+    loaded = load_site(site)
+    from etle.measure.ground import ground_plane_of
+
+    ground_plane_of(loaded.site, where=site)  # a bad survey is said before the models are loaded
+    database = open_database(settings.resolved_database_url)
+    tools = build_tools(settings, model)
+    failed = 0
+    with _bar() as bar:
+        for outcome in process_files(
+            paths, loaded, tools, database, settings, start=begun, progress=lambda path: _frame_progress(bar, path)
+        ):
+            if outcome.state is FileState.FAILED:
+                failed += 1
+                assert outcome.error is not None
+                bar.console.print(f"[red]error[/red] {outcome.error}", markup=True)
+                if json_lines:
+                    _print_json({"file": str(outcome.path), "state": "failed", "error": str(outcome.error)})
+                continue
+            assert outcome.result is not None
+            line = {
+                "file": str(outcome.path),
+                "state": "complete",
+                "stored": [c.case_number for c in outcome.stored],
+                "already": [c.case_number for c in outcome.already],
+                "frames": outcome.result.analysis.frame_count,
+                "vehicles": len(outcome.result.analysis.tracks),
+                "refusals": dict(outcome.result.summary["refusals_by_reason"]),
+                "start": outcome.result.start.at.isoformat(),
+                "start_source": outcome.result.start.source,
+            }
+            if json_lines:
+                _print_json(line)
+            else:
+                bar.console.print(_file_line(line))
+    if failed:
+        raise typer.Exit(ExitCode.BAD_INPUT)
+
+
+@app.command()
+def passages(
+    clip: Annotated[Path, typer.Argument(help="Recording.", show_default=False)],
+    site: SiteOption,
+    model: ModelOption = None,
+    json_lines: JsonOption = False,
+) -> None:
+    """Measure every vehicle that passes, without storing, reading a plate or accusing anybody (survey, site set-up)."""
+    from etle.batch.survey import survey
+
+    settings = get_settings()
+    from etle.batch.tools import build_tools
+    from etle.site import load_site
+
+    loaded = load_site(site)
+    with _bar() as bar:
+        rows = survey(clip, loaded, build_tools(settings, model), _frame_progress(bar, clip))
+    if json_lines:
+        for row in rows:
+            _print_json(row)
+        return
+    table = Table("vehicle", "class", "lane", "from s", "to s", "km/h", "± 95 %", "remark")
+    for row in rows:
+        speed = row["speed_kmh"]
+        table.add_row(
+            row["track_id"].rsplit("-", 1)[-1],
+            row["label"],
+            row["lane"] or "-",
+            f"{row['start_s']:.2f}",
+            f"{row['end_s']:.2f}",
+            f"{speed['value']:.1f}" if speed else "-",
+            f"{speed['u95']:.1f}" if speed else "-",
+            row["refusal"] or "",
+        )
+    out.print(table)
+
+
+@app.command(name="eval")
+def evaluate(
+    clip: Annotated[Path, typer.Argument(help="Recording.", show_default=False)],
+    site: SiteOption,
+    truth: Annotated[Path, typer.Option("--truth", help="Ground truth (JSON) of the recording.")],
+    model: ModelOption = None,
+    json_out: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Hold what the program finds in a recording against its ground truth."""
+    from etle.batch.evaluate import evaluate_clip
+    from etle.batch.tools import build_tools
+    from etle.site import load_site
+
+    loaded = load_site(site)
+    with _bar() as bar:
+        report = evaluate_clip(clip, loaded, truth, build_tools(get_settings(), model), _frame_progress(bar, clip))
+    if json_out:
+        _print_json(report)
+        return
+    for rule, figures in report["rules"].items():
+        out.print(
+            f"[bold]{rule}[/bold]  true {figures['true']}  found {figures['found']}  false {figures['false']}  "
+            f"recall {_share(figures['recall'])}  precision {_share(figures['precision'])}"
+        )
+    speed = report["speed"]
+    if speed["count"]:
+        out.print(
+            f"[bold]speed[/bold]  {speed['count']} vehicles  mean |error| {speed['mean_abs_error_kmh']:.2f} km/h  "
+            f"largest {speed['max_abs_error_kmh']:.2f} km/h  within u95 {_share(speed['coverage_u95'])}"
+        )
+    table = Table("case", "vehicle", "plate in truth", "plate as read", "confidence")
+    for row in report["plates"]:
+        table.add_row(row["kind"], row["vehicle"] or "-", row["truth"] or "-", row["read"] or "cannot read",
+                      f"{row['confidence']:.2f}")  # fmt: skip
+    out.print(table)
+
+
+@app.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    model: ModelOption = None,
+    json_lines: JsonOption = False,
+    score: Annotated[float, typer.Option("--score", min=0.01, max=0.99, help="Lowest score shown.")] = 0.25,
+) -> None:
+    """Find vehicles in pictures."""
+    from etle.batch.pictures import detect_pictures
+    from etle.perception.engines import load_detector
+    from etle.perception.weights import resolve_model
+
+    settings = get_settings()
+    detector = load_detector(
+        resolve_model(model, settings), engine=settings.engine, size_px=settings.detector_size_px, score=score
+    )
+    for row in detect_pictures(images, detector):
+        if json_lines:
+            _print_json(row)
+        else:
+            boxes = "  ".join(f"{d['label']} {d['score']:.2f}" for d in row["detections"]) or "nothing found"
+            _print(f"{row['image']}: {boxes}")
+
+
+@plates_app.command(name="read")
+def plates_read(
+    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    crop: Annotated[bool, typer.Option("--crop", help="Each picture is a plate cut out, not a whole vehicle.")] = False,
+    json_lines: JsonOption = False,
+) -> None:
+    """Read the number plate in pictures. "Cannot read" is a normal answer."""
+    from etle.batch.tools import plate_grammar, plate_reader
+    from etle.perception.plates.read import read_image
+
+    reader, grammar = plate_reader(), plate_grammar(dt.datetime.now(dt.UTC).date())
+    for image in images:
+        found = read_image(image, crop=crop, reader=reader, grammar=grammar)
+        if json_lines:
+            _print_json(found.as_json())
+        else:
+            text = f"{found.text}  ({found.confidence:.2f})" if found.text else f"cannot read ({found.reason})"
+            _print(f"{image}: {text}")
+
+
+@cases_app.command(name="list")
+def cases_list(
+    json_lines: JsonOption = False,
+    state: Annotated[str | None, typer.Option(help="Only cases in this state.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only cases of this kind.")] = None,
+    site: Annotated[str | None, typer.Option(help="Only cases of this site.")] = None,
+) -> None:
+    """List stored cases, newest first."""
+    from etle.batch.listing import all_cases
+    from etle.cases.db import open_database
+
+    rows: Iterable[dict[str, Any]] = all_cases(
+        open_database(get_settings().resolved_database_url), state=state, kind=kind, site=site
+    )
+    if json_lines:
+        for row in rows:
+            _print_json(row)
+        return
+    out.print(_case_table(rows))
+
+
+@site_app.command(name="check")
+def site_check(
+    site: Annotated[Path, typer.Argument(help="Site file.", show_default=False)],
+    frame: Annotated[Path | None, typer.Option("--frame", help="A picture, or a recording, of the camera.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the overlay PNG goes.")] = None,
+    json_out: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Validate a site file, print the calibration's residuals, draw everything on a picture."""
+    from etle.batch.pictures import check_site
+
+    report = check_site(site, frame, output)
+    if json_out:
+        _print_json(report)
+        return
+    table = Table("point", "surveyed m", "residual m", "residual px")
+    for point in report["points"]:
+        table.add_row(
+            point["name"],
+            f"{point['m'][0]:.2f}, {point['m'][1]:.2f}",
+            f"{point['residual_m']:.3f}",
+            f"{point['residual_px']:.2f}",
+        )
+    out.print(table)
+    out.print(
+        f"largest residual {report['max_residual_m']:.3f} m (tolerance {report['tolerance_m']:g} m), "
+        f"RMS {report['rms_residual_m']:.3f} m"
+    )
+    derived = report["derived_camera"]
+    if derived:
+        out.print(
+            f"camera by the points alone: {derived[2]:.2f} m above ({derived[0]:.2f}, {derived[1]:.2f}); "
+            f"stated height {report['stated_height_m']:g} m"
+        )
+    out.print(
+        f"1 px is {report['metres_per_pixel_m'][0]:.3f} to {report['metres_per_pixel_m'][1]:.3f} m along the lanes"
+    )
+    for warning in report["warnings"]:
+        out.print(f"[yellow]warning[/yellow] {warning}")
+    if report["overlay"]:
+        out.print(f"overlay: {report['overlay']}")
+    out.print("[green]site file is valid[/green]")
+
+
+@site_app.command(name="schema")
+def site_schema() -> None:
+    """Print the JSON schema of site files, every field described."""
+    from etle.site import Site
+
+    _print(json.dumps(Site.model_json_schema(), indent=2, ensure_ascii=False))
+
+
+@evidence_app.command(name="verify")
+def evidence_verify(
+    what: Annotated[str, typer.Argument(help="Folder of a bundle, or a case number.", show_default=False)],
+) -> None:
+    """Show whether any file of a case's evidence was altered, removed or added."""
+    from etle.batch.verify import verify
+
+    faults, described = verify(what, get_settings())
+    for fault in faults:
+        _print(f"{fault.path}: {fault.what}")
+    if faults:
+        raise typer.Exit(ExitCode.FAILURE)
+    _print(described)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+) -> None:
+    """Start the review API and pages."""
+    from etle.web import serve as run
+
+    run(get_settings(), host, port)
+
+
+@users_app.command(name="add")
+def users_add(
+    name: Annotated[str, typer.Argument(help="Login name.", show_default=False)],
+    role: Annotated[str, typer.Option(help="operator, officer, supervisor, administrator or auditor.")] = "officer",
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+) -> None:
+    """Add an account; the password is asked for."""
+    from etle.cases.db import open_database
+    from etle.cases.users import add_user
+
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with open_database(get_settings().resolved_database_url).session() as session:
+        add_user(session, name, password, role)
+    _print(f"added {role} {name}")
+
+
+@models_app.command(name="list")
+def models_list(json_lines: JsonOption = False) -> None:
+    """List the detector weights this installation can find; the first is the default."""
+    from etle.perception.weights import as_json, list_models
+
+    models = list_models(get_settings())
+    if not models and not json_lines:
+        _print("no detector weights found; see models/README.md")
+    for model in models:
+        _print(as_json(model) if json_lines else f"{model.name}  {model.path}  {model.licence}  {model.sha256[:12]}")
+
+
+@app.command()
+def bench(
+    clips: Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)],
+    site: SiteOption,
+    model: ModelOption = None,
+    json_lines: JsonOption = False,
+) -> None:
+    """Time the whole pipeline beside decoding alone on the same recordings, in one run."""
+    from etle.batch.bench import bench_clip
+    from etle.batch.tools import build_tools
+    from etle.site import load_site
+
+    loaded, tools = load_site(site), build_tools(get_settings(), model)
+    table = Table("recording", "frames", "decode only", "pipeline", "ratio", "CPU s per video s")
+    for clip in clips:
+        row = bench_clip(clip, loaded, tools)
+        if json_lines:
+            _print_json(row)
+        table.add_row(
+            clip.name,
+            str(row["frames"]),
+            f"{row['decode_fps']:.1f} frames/s",
+            f"{row['pipeline_fps']:.1f} frames/s",
+            f"{row['ratio']:.2f}",
+            f"{row['cpu_s_per_video_s']:.2f}",
+        )
+    if not json_lines:
+        out.print(table)
+
+
+def main() -> None:
+    """Entry point: one line for what a user did wrong, the exit code that goes with it."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as done:  # raised where click does not turn it into a return value
+        code = done.exit_code
+    except EtleError as error:
+        err.print(f"etle: {error}", markup=False)
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("etle: interrupted; everything stored so far is whole, run the same command again to go on")
+        code = ExitCode.INTERRUPTED
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
+            err.print(f"etle: {error.format_message()} Try 'etle --help'", markup=False)
+            code = ExitCode.USAGE
+        else:
+            raise
+    sys.exit(int(code or 0))
+
+
+def _parse_start(text: str | None) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not an ISO 8601 date and time", where="--start", remedy="e.g. 2026-11-23T10:00:00+07:00"
+        ) from error
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    )
+
+
+def _frame_progress(bar: Progress, path: Path) -> Any:
+    task = bar.add_task(path.name, total=None, rate="")
+    begun = dt.datetime.now(dt.UTC)
+
+    def update(done: int, total: int | None, _t_s: float) -> None:
+        seconds = (dt.datetime.now(dt.UTC) - begun).total_seconds()
+        finished = total is not None and done >= total
+        bar.update(task, completed=done, total=total, rate=f"{done / max(seconds, 1e-3):.1f} frames/s",
+                   visible=not finished)  # fmt: skip
+
+    return update
+
+
+def _file_line(line: dict[str, Any]) -> str:
+    stored = ", ".join(line["stored"]) or "none"
+    already = f"; already stored: {', '.join(line['already'])}" if line["already"] else ""
+    guess = "" if line["start_source"] != "file modification time" else "; start time is a guess, give --start"
+    return (
+        f"{line['file']}: {line['frames']} frames, {line['vehicles']} vehicles; new cases: {stored}{already}"
+        f"; {sum(line['refusals'].values())} refusals{guess}"
+    )
+
+
+def _case_table(rows: Iterable[dict[str, Any]]) -> Table:
+    table = Table("case", "state", "kind", "when", "site", "plate", "measured")
+    for row in rows:
+        table.add_row(
+            row["case_number"],
+            row["state"],
+            row["kind"],
+            row["occurred_at"],
+            row["site_name"],
+            row["plate"] or "cannot read",
+            row["measured"],
+        )
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _print(text: str) -> None:
+    typer.echo(text)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _settings() -> Settings:
+    return get_settings()
