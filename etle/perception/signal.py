@@ -41,6 +41,8 @@ _SECOND_LAMP = 0.5
 """A second lamp this bright, relative to the first, contradicts it."""
 _COMPACT = 0.4
 """Share of a lamp's contrast by which it must stand out of the ring around it."""
+_FILLED = 0.5
+"""Contrast of each half of a lamp's core relative to the whole core's."""
 _CLIPPED = 250.0
 _OVER_EXPOSED = 0.5
 _UNDER_EXPOSED = 24.0
@@ -63,7 +65,7 @@ class SignalHead:
     head_id: str
     box_px: BoxPx
     """(x1, y1, x2, y2) around the lenses: first to last lens edge along the head, so that it divides into one equal
-    cell a lamp; across it, the lenses' width or the housing's. A third of a cell of error is tolerable."""
+    cell a lamp; across it, the lenses' width or the housing's. A quarter of a cell of error is tolerable."""
     layout: Literal["vertical", "horizontal"] = "vertical"
     lamps: tuple[SignalState, ...] = (SignalState.RED, SignalState.AMBER, SignalState.GREEN)
     """Top to bottom, or left to right."""
@@ -162,8 +164,14 @@ def classify(image: Image, head: SignalHead) -> tuple[SignalState, tuple[float, 
 
     y, x = np.mgrid[:length, :width]
     distance = np.hypot(y - best_row, x - best_column)
+    # A lamp is filled, and dark around; something bright that reaches into the head from outside is bright on three
+    # sides, or in one half alone.
     ring = light[(distance >= _RING[0]) & (distance <= _RING[1])]
-    if ring.size and best + housing - float(np.median(ring)) < _COMPACT * best:
+    if ring.size and best + housing - float(np.percentile(ring, 75)) < _COMPACT * best:
+        return SignalState.UNKNOWN, rounded
+    down, right = y - best_row, x - best_column
+    halves = [light[(distance <= _DISC_RADIUS) & side] for side in (down > 0, down < 0, right > 0, right < 0)]
+    if any(half.size and float(half.mean()) - housing < _FILLED * best for half in halves):
         return SignalState.UNKNOWN, rounded
 
     core = patch[distance <= _DISC_RADIUS]
@@ -225,7 +233,7 @@ def timeline(
 ) -> list[SignalInterval]:
     """Join observations to intervals.
 
-    A lit state holds while it is seen at least every ``flicker_s``; what is seen for less is a flicker (LED
+    A lit state holds over interruptions shorter than ``flicker_s``; a state seen for less than that is a flicker (LED
     multiplexing, a passing obstacle, compression) and is overruled. Smoothing never moves a change: an interval starts
     at the first frame that shows its state. Frames without an answer shorter than a flicker between two different
     states go to the earlier one, except that nothing prolongs red: after red they are UNKNOWN.
@@ -284,7 +292,7 @@ def _join(seen: list[SignalState], times: NDArray[np.float64], end_s: float, fli
     rest: list[SignalState | None] = [
         s if lit[n] is None and s is SignalState.DARK else None for n, s in enumerate(seen)
     ]
-    dark = _steady(rest, times, end_s, flicker_s, fence=[s is not None for s in lit])
+    dark = _steady(rest, times, end_s, flicker_s)
     states = [a or b or SignalState.UNKNOWN for a, b in zip(lit, dark, strict=True)]
 
     for (a, b), (_, end) in pairwise(_runs(states)):
@@ -304,11 +312,10 @@ def _steady(
     times: NDArray[np.float64],
     end_s: float,
     flicker_s: float,
-    fence: list[bool] | None = None,
 ) -> list[SignalState | None]:
-    """States that hold: interruptions up to ``flicker_s`` filled, states shorter than that left out.
+    """States that hold: interruptions shorter than ``flicker_s`` filled, states shorter than that left out.
 
-    Nothing is filled across a frame marked in ``fence``. A state that fills the whole stretch always holds.
+    A state that fills the whole stretch always holds.
     """
     seen = list(seen)
     edges = np.append(times, end_s)
@@ -316,8 +323,7 @@ def _steady(
         filled = list(seen)
         known = [n for n, state in enumerate(seen) if state is not None]
         for a, b in pairwise(known):
-            fenced = fence is not None and any(fence[a:b])
-            if seen[a] is seen[b] and not fenced and times[b] - times[a + 1] <= flicker_s:
+            if seen[a] is seen[b] and times[b] - times[a + 1] < flicker_s:
                 filled[a:b] = [seen[a]] * (b - a)
         fleeting = [
             (start, end)

@@ -126,7 +126,9 @@ def test_contradicting_lamps(lit: tuple[SignalState, ...]) -> None:
     assert state_of(scene(lit)) is UNKNOWN
 
 
-@pytest.mark.parametrize(("lamp", "colour"), [(RED, LENS[GREEN]), (AMBER, LENS[GREEN]), (GREEN, LENS[RED])])
+@pytest.mark.parametrize(
+    ("lamp", "colour"), [(RED, LENS[GREEN]), (AMBER, LENS[GREEN]), (GREEN, LENS[RED]), (AMBER, (30, 15, 240))]
+)
 def test_hue_that_the_place_excludes(lamp: SignalState, colour: tuple[int, int, int]) -> None:
     assert state_of(scene((lamp,), colours={lamp: colour})) is UNKNOWN
 
@@ -144,15 +146,19 @@ def test_lorry_in_front(lit: tuple[SignalState, ...]) -> None:
         assert state_of(image) is UNKNOWN, colour
 
 
-@pytest.mark.parametrize("colour", [(50, 50, 235), (240, 240, 240)])
-def test_bus_over_the_upper_lamp_is_not_red(colour: tuple[int, int, int]) -> None:
-    image = scene()
-    image[160:197, 530:600] = colour
-    assert state_of(image) is UNKNOWN
+@pytest.mark.parametrize("colour", [(50, 50, 235), (240, 240, 240), (40, 160, 245)])
+def test_bus_reaching_into_the_head_is_no_lamp(colour: tuple[int, int, int]) -> None:
+    for depth in range(1, 24):
+        above, beside = scene(), scene()
+        above[150 : 178 + depth, 530:600] = colour
+        beside[150:260, 530 : 546 + depth] = colour
+        assert state_of(above) in (UNKNOWN, DARK), depth
+        assert state_of(beside) in (UNKNOWN, DARK), depth
 
 
 def test_too_dark_or_too_bright_to_see() -> None:
     assert state_of(scene(light=0.02, noise=2.0)) is UNKNOWN
+    assert state_of(scene(light=0.18, noise=0.3)) is UNKNOWN
     assert state_of(np.full((480, 640, 3), 255, np.uint8)) is UNKNOWN
     assert state_of(cv2.convertScaleAbs(scene((GREEN,), housing=140), alpha=2.5)) is UNKNOWN
     assert state_of(np.full((480, 640, 3), 100, np.uint8)) is UNKNOWN
