@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from etle import __version__
 from etle.errors import EtleError, ExitCode, InputError
-from etle.settings import Settings, get_settings
+from etle.settings import get_settings
 
 app = typer.Typer(
     name="etle",
@@ -476,7 +476,12 @@ def _file_line(line: dict[str, Any]) -> str:
 
 
 def _case_table(rows: Iterable[dict[str, Any]]) -> Table:
-    table = Table("case", "state", "kind", "when", "site", "plate", "measured")
+    table = Table(
+        *(
+            Column(name, no_wrap=name == "case")
+            for name in ("case", "state", "kind", "when", "site", "plate", "measured")
+        )
+    )
     for row in rows:
         table.add_row(
             row["case_number"],
@@ -500,7 +505,3 @@ def _print(text: str) -> None:
 
 def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
-
-
-def _settings() -> Settings:
-    return get_settings()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import select
 
 from etle.batch.listing import all_cases
@@ -74,7 +74,7 @@ def run_demo(settings: Settings, out: Console, bar: Progress) -> None:
         raise InputError(
             "the demo does not run in production",
             where="ETLE_ENVIRONMENT",
-            remedy="It would mix made-up cases with real ones: use another ETLE_DATA_DIR with ETLE_ENVIRONMENT=development",
+            remedy="It would mix made-up with real cases: set ETLE_ENVIRONMENT=development and another ETLE_DATA_DIR",
         )
     scene = demo_scene()
     loaded = load_site(scene.site)
@@ -97,7 +97,9 @@ def run_demo(settings: Settings, out: Console, bar: Progress) -> None:
         raise outcome.error
     numbers = {c.case_number for c in (*outcome.stored, *outcome.already)}
     rows = [row for row in all_cases(database, site=loaded.site.id) if row["case_number"] in numbers]
-    table = Table("case", "kind", "at", "vehicle", "plate", "measured", title=f"{len(rows)} cases flagged")
+    table = Table(
+        Column("case", no_wrap=True), "kind", "at", "vehicle", "plate", "measured", title=f"{len(rows)} cases flagged"
+    )
     for row in reversed(rows):
         table.add_row(
             row["case_number"],

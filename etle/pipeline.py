@@ -41,6 +41,7 @@ from etle.rules.base import Moment, Passage, SignalTimeline, Violation
 from etle.site import LoadedSite, Site, require_image_size
 from etle.types import (
     VEHICLE_LABELS,
+    BoxPx,
     Frame,
     Image,
     PlateReading,
@@ -58,6 +59,8 @@ Progress = Callable[[int, int | None, float], None]
 MIN_TRACK_POINTS = 5
 CLIP_BEFORE_S = 6.0
 CLIP_AFTER_S = 6.0
+WHOLE_VEHICLE_S = 0.4
+"""A picture that shows the whole vehicle may lie this much farther from the moment wanted than one that cuts it."""
 PLATE_FRAMES = 8
 PLATE_AGREEING = 4
 """So many readings that all say the same end the reading of a track early."""
@@ -437,7 +440,7 @@ def _gather(
         signal = analysis.timelines[str(head)]
     chosen: dict[str, TrackPoint] = {}
     for moment in violation.moments:
-        point = _point_for(moment, track, signal, violation)
+        point = _point_for(moment, track, signal, violation, (site.image.width, site.image.height))
         if point is None:
             return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"no picture of the vehicle for {moment.role}")
         chosen[moment.role] = point
@@ -495,7 +498,11 @@ def _says(reading: PlateReading, text: str | None, grammar: PlateGrammar) -> boo
     return text is not None and any(candidate.text == text for candidate in best)
 
 
-def _point_for(moment: Moment, track: Track, signal: SignalTimeline | None, violation: Violation) -> TrackPoint | None:
+def _point_for(
+    moment: Moment, track: Track, signal: SignalTimeline | None, violation: Violation, size: tuple[int, int]
+) -> TrackPoint | None:
+    """The tracked frame for a moment; one that shows the whole vehicle where there is one near enough."""
+
     def fits(point: TrackPoint) -> bool:
         if not moment.not_before_s <= point.t_s <= moment.not_after_s:
             return False
@@ -505,7 +512,14 @@ def _point_for(moment: Moment, track: Track, signal: SignalTimeline | None, viol
         return index is not None and signal.intervals[index].state is violation.required_signal
 
     fitting = [p for p in track.points if fits(p)]
-    return min(fitting, key=lambda p: abs(p.t_s - moment.target_s), default=None)
+    edge = edge_px(size)
+
+    def cost(point: TrackPoint) -> float:
+        x1, y1, x2, y2 = point.box_px
+        cut = x1 < edge or y1 < edge or x2 > size[0] - edge or y2 > size[1] - edge
+        return abs(point.t_s - moment.target_s) + (WHOLE_VEHICLE_S if cut else 0.0)
+
+    return min(fitting, key=cost, default=None)
 
 
 def _facts(
@@ -580,6 +594,10 @@ def _facts(
         "measurements": {
             name: _quantity(value) if isinstance(value, Quantity) else value
             for name, value in violation.measurements.items()
+        },
+        "details": {
+            name: _quantity(value) if isinstance(value, Quantity) else value
+            for name, value in violation.details.items()
         },
         "budget": [{"component": name, "u": u, "unit": unit} for name, u, unit in violation.budget],
         "signal": [
@@ -659,7 +677,7 @@ def _pictures(
         _jpeg(_crop(frames[nearest.frame_index].image, nearest.box_px, 0.06)),
     )
     if shown is not None and shown.plate_box_px is not None:
-        crop = _crop(frames[shown.frame_index].image, shown.plate_box_px, 0.35)
+        crop = _crop(frames[shown.frame_index].image, shown.plate_box_px, 0.25, 0.9)
         scale = max(1, round(480 / max(crop.shape[1], 1)))
         large = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         pictures["plate_closeup"] = ("plate_closeup.png", _png(np.asarray(large, np.uint8)))
@@ -741,10 +759,11 @@ def _quantity(value: Quantity) -> dict[str, Any]:
     return {"value": value.value, "u95": value.u95, "unit": value.unit}
 
 
-def _crop(image: Image, box: tuple[float, float, float, float], margin: float) -> Image:
+def _crop(image: Image, box: BoxPx, across: float, along: float | None = None) -> Image:
+    """The box and a margin of ``across`` times its width and ``along`` times its height on each side."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box
-    dx, dy = (x2 - x1) * margin, (y2 - y1) * margin
+    dx, dy = (x2 - x1) * across, (y2 - y1) * (across if along is None else along)
     left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
     right, bottom = min(width, int(x2 + dx) + 1), min(height, int(y2 + dy) + 1)
     return image[top:bottom, left:right]

@@ -51,6 +51,8 @@ class Violation:
     event_t_s: float
     event_u95_s: float
     measurements: Mapping[str, Measured]
+    details: Mapping[str, Measured]
+    """Further figures for the record and the expert; not printed on a ticket."""
     budget: tuple[tuple[str, float, str], ...]
     """(component, standard uncertainty, unit)."""
     moments: tuple[Moment, ...]

@@ -114,13 +114,14 @@ def judge(passage: Passage, timeline: SignalTimeline, policy: RedLightPolicy) ->
         measurements={
             "red_elapsed_s": Quantity(elapsed, elapsed_u95, "s"),
             "amber_s": Quantity(amber, amber_u95, "s"),
-            "red_onset_s": Quantity(interval.start_s, interval.start_u95_s, "s"),
             "stop_line_crossing_s": Quantity(when, u95, "s"),
             "second_line_crossing_s": Quantity(second, second_u95, "s"),
-            "approach_speed_kmh": Quantity(
-                3.6 * passage.stop_line.speed_mps, 3.6 * 0.1 * passage.stop_line.speed_mps, "km/h"
-            ),
+        },
+        details={
+            "red_onset_s": Quantity(interval.start_s, interval.start_u95_s, "s"),
+            "speed_at_stop_line_mps": passage.stop_line.speed_mps,
             "grace_s": policy.grace_s,
+            "extrapolated_s": passage.stop_line.extrapolated_s,
         },
         budget=(
             ("stop line crossing", u95 / 2, "s"),

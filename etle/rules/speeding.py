@@ -60,9 +60,11 @@ def judge(passage: Passage, policy: SpeedPolicy) -> Violation | Refusal | None:
             ),
             "limit_kmh": policy.limit_kmh,
             "limit_legal_basis": policy.legal_basis,
-            "tolerance_kmh": tolerance,
-            "deducted_kmh": deducted,
+            "tolerance_kmh": deducted,
             "enforced_kmh": enforced,
+        },
+        details={
+            "lawful_tolerance_kmh": tolerance,
             "acceleration_mps2": measured.acceleration_mps2,
             "measured_over_m": measured.distance_m,
             "measured_over_s": measured.end_s - measured.start_s,
@@ -72,6 +74,6 @@ def judge(passage: Passage, policy: SpeedPolicy) -> Violation | Refusal | None:
         moments=(
             Moment("frame_before", measured.start_s, measured.start_s, middle),
             Moment("frame_at", middle, measured.start_s, measured.end_s),
-            Moment("frame_after", measured.end_s, middle, measured.end_s),
+            Moment("frame_after", measured.end_s - 0.1 * (measured.end_s - measured.start_s), middle, measured.end_s),
         ),
     )
