@@ -345,3 +345,9 @@ def get_case(session: Session, number_or_key: str) -> Case | None:
     return session.scalars(
         query.where((Case.case_number == name.upper()) | (Case.case_key == name.lower()))
     ).one_or_none()
+
+
+def list_sites(session: Session) -> list[tuple[str, str]]:
+    """Identifier and name of every site that has a case, by name."""
+    rows = session.execute(select(Case.site_id, func.max(Case.site_name)).group_by(Case.site_id))
+    return sorted(((site, name) for site, name in rows), key=lambda one: (one[1], one[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import replace
@@ -33,6 +34,11 @@ RECORDING = NewRecording(
 
 def key_of(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@functools.cache
+def _noise(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(3).normal(0, 4, (height, width, 3)).astype(np.int16)
 
 
 def draw_scene(distance: float, lamp: str, plate: str, *, size: tuple[int, int] = (1280, 720)) -> Image:
@@ -106,8 +112,7 @@ def draw_scene(distance: float, lamp: str, plate: str, *, size: tuple[int, int] 
             -1,
             cv2.LINE_AA,
         )
-    noise = rng.normal(0, 4, image.shape)
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
+    return cv2.add(image, _noise(width, height), dtype=cv2.CV_8U)
 
 
 def draw_plate(text: str) -> Image:

@@ -1,0 +1,143 @@
+"""What the routes of one application share."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request
+
+from etle.cases.db import Database
+from etle.cases.users import session_user
+from etle.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentUser:
+    """Who is asking."""
+
+    id: int
+    name: str
+    role: str
+    token: str
+
+
+class LoginThrottle:
+    """At most ``limit`` failed logins for a name from an address within ``window_s``; then it has to wait.
+
+    Kept in memory: several server processes count apart. An attempt counts from its beginning, so that many at once
+    gain nothing.
+    """
+
+    def __init__(
+        self,
+        limit: int = 5,
+        window_s: float = 300.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        most: int = 10_000,
+    ) -> None:
+        self._limit, self._window_s, self._clock, self._most = limit, window_s, clock, most
+        self._attempts: dict[tuple[str, str], deque[float]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, name: str, address: str) -> int:
+        """Count an attempt; the seconds to wait when there were too many, else 0."""
+        key = (name.strip().lower()[:64], address)
+        now = self._clock()
+        with self._lock:
+            if len(self._attempts) >= self._most:
+                self._forget(now)
+            times = self._attempts.setdefault(key, deque())
+            while times and times[0] <= now - self._window_s:
+                times.popleft()
+            if len(times) >= self._limit:
+                return max(1, round(times[0] + self._window_s - now))
+            times.append(now)
+            return 0
+
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the attempts after the right password."""
+        with self._lock:
+            self._attempts.pop((name.strip().lower()[:64], address), None)
+
+    def _forget(self, now: float) -> None:
+        old = [key for key, times in self._attempts.items() if not times or times[-1] <= now - self._window_s]
+        for key in old or list(self._attempts)[: self._most // 10]:
+            del self._attempts[key]
+
+
+@dataclass(frozen=True)
+class AppState:
+    """One deployment as the web sees it."""
+
+    settings: Settings
+    database: Database
+    throttle: LoginThrottle = field(default_factory=LoginThrottle)
+
+    @property
+    def secret(self) -> str:
+        """The deployment's secret."""
+        return self.settings.secret_key.get_secret_value()
+
+    @property
+    def secure(self) -> bool:
+        """Whether the deployment is reached over HTTPS."""
+        return self.settings.public_url.startswith("https:")
+
+    @property
+    def cookie(self) -> str:
+        """Name of the session cookie; with HTTPS one that only this host can set."""
+        return "__Host-etle" if self.secure else "etle_session"
+
+    def form_token(self, token: str) -> str:
+        """Token that a page's form must carry, bound to the session."""
+        return hmac.new(self.secret.encode(), b"form:" + token.encode(), hashlib.sha256).hexdigest()
+
+    def form_token_is(self, given: str, token: str) -> bool:
+        """Whether a form was made for this session."""
+        return hmac.compare_digest(given.encode(), self.form_token(token).encode())
+
+
+def app_state(request: Request) -> AppState:
+    """The application's state."""
+    state = request.app.state.etle
+    assert isinstance(state, AppState)
+    return state
+
+
+def optional_user(request: Request) -> CurrentUser | None:
+    """Who is asking; None without a valid session."""
+    state = app_state(request)
+    token = request.cookies.get(state.cookie)
+    if not token:
+        return None
+    with state.database.session(read_only=True) as session:
+        user = session_user(session, token, secret=state.secret)
+        return None if user is None else CurrentUser(user.id, user.name, user.role, token)
+
+
+def require_user(user: Annotated[CurrentUser | None, Depends(optional_user)]) -> CurrentUser:
+    """Who is asking.
+
+    Raises:
+        HTTPException: 401 without a valid session.
+    """
+    if user is None:
+        raise HTTPException(401, "Log in first.")
+    return user
+
+
+def client_address(request: Request) -> str:
+    """The address the request came from (behind a proxy: as uvicorn was told to trust it)."""
+    return request.client.host if request.client else "unknown"
+
+
+StateDep = Annotated[AppState, Depends(app_state)]
+UserDep = Annotated[CurrentUser, Depends(require_user)]
