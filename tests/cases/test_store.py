@@ -121,6 +121,15 @@ def test_two_overlapping_vehicles_of_one_run_stay_two(database: Database) -> Non
     assert [one.case_key for one in result.already] == [near["case_key"], beside["case_key"]]
 
 
+def test_a_stored_case_answers_for_one_given_case_only(database: Database) -> None:
+    store_bare(database, make_facts())
+    near = _moved(seconds=0.04, shift_px=2.0) | {"case_key": key_of("near")}
+    beside = _moved(seconds=0.2, shift_px=60.0) | {"case_key": key_of("beside")}
+    result = store_bare(database, near, beside)
+    assert [one.given_key for one in result.already] == [near["case_key"]]
+    assert [one.case_key for one in result.stored] == [beside["case_key"]]
+
+
 def test_another_start_time_makes_no_second_case_and_is_told(database: Database) -> None:
     store_bare(database, make_facts())
     moved = make_facts() | {"case_key": key_of("other start")}
