@@ -92,7 +92,7 @@ class TrackerOptions:
     size_jump_ratio: float = 1.3
     """Width or height off by more than this is marked."""
     end_margin: float = 0.10
-    """Two ways to associate that differ by less IoU than this: neither is taken."""
+    """Two ways to associate that differ by less IoU than this: the tracks concerned end."""
     mark_margin: float = 0.30
     """... by less than this: taken, but marked."""
     rival_iou: float = 0.30
@@ -130,6 +130,8 @@ class _Live:
     """Whether it had a detection in the last frame."""
     cut: bool = False
     """Whether its last box was cut by the picture's edge."""
+    doubtful: bool = False
+    """Whether it has to end because it may just as well be another vehicle."""
     marks: list[TrackMark] = field(default_factory=list)
 
 
@@ -196,17 +198,19 @@ class Tracker:
         ]
         pairs = self._associate(found, t_s)
         taken = {column for _, column in pairs}
-        lost = [live for live in self._live if not live.seen]
+        lost = [(live, live.last_t_s) for live in self._live if not live.seen]
         for live in self._live:
             live.seen = False
         for row, column in pairs:
             self._take(self._live[row], found[column], frame_index, t_s)
-        for live in lost:
+        for live, last_t_s in lost:
             if live.seen:
-                gap_s = t_s - live.points[-2].t_s if len(live.points) > 1 else 0.0
-                live.marks.append(TrackMark(MarkKind.REATTACHED, frame_index, t_s, gap_s))
+                live.marks.append(TrackMark(MarkKind.REATTACHED, frame_index, t_s, t_s - last_t_s))
+        for live in self._live:
+            if live.doubtful:
+                self._end(live)
         # an unconfirmed track lives on successive detections only
-        self._live = [live for live in self._live if live.seen or live.number]
+        self._live = [live for live in self._live if (live.seen or live.number) and not live.doubtful]
         for column, one in enumerate(found):
             if column not in taken and one.score >= options.new_score:
                 self._live.append(self._start(one, frame_index, t_s))
@@ -293,7 +297,11 @@ class Tracker:
         confirmed: NDArray[np.bool_],
         free_rows: NDArray[np.bool_],
     ) -> list[tuple[int, int]]:
-        """Drop pairs for which another association fits as well; mark those for which it fits nearly as well."""
+        """End tracks for which another association fits as well; mark those for which it fits nearly as well.
+
+        Returns:
+            The pairs of the tracks that go on; the other detections are free to start new tracks.
+        """
         options = self._options
         dropped: set[int] = set()
         rivals = confirmed & free_rows
@@ -306,6 +314,7 @@ class Tracker:
                 margin = float(overlap[row, column]) - strongest
                 if margin < options.end_margin:
                     dropped.add(index)
+                    self._live[row].doubtful = self._live[int(claims.argmax())].doubtful = True
                 elif margin < options.mark_margin:
                     self._mark(row, MarkKind.CONTESTED, margin)
                     self._mark(int(claims.argmax()), MarkKind.CONTESTED, -margin)
@@ -322,6 +331,7 @@ class Tracker:
             margin = float(margins[first, second])
             if margin < options.end_margin:
                 dropped.update((int(first), int(second)))
+                self._live[rows[first]].doubtful = self._live[rows[second]].doubtful = True
             else:
                 self._mark(int(rows[first]), MarkKind.SWAP_RISK, margin)
                 self._mark(int(rows[second]), MarkKind.SWAP_RISK, margin)
