@@ -104,7 +104,7 @@ def process(
             if outcome.state is FileState.FAILED:
                 failed += 1
                 assert outcome.error is not None
-                bar.console.print(f"[red]error[/red] {outcome.error}", markup=True)
+                bar.console.print(f"etle: {outcome.error}", markup=False)
                 if json_lines:
                     _print_json({"file": str(outcome.path), "state": "failed", "error": str(outcome.error)})
                 continue
@@ -123,7 +123,7 @@ def process(
             if json_lines:
                 _print_json(line)
             else:
-                bar.console.print(_file_line(line))
+                bar.console.print(_file_line(line), markup=False)
     if failed:
         raise typer.Exit(ExitCode.BAD_INPUT)
 

@@ -95,7 +95,10 @@ def judge(passage: Passage, timeline: SignalTimeline, policy: RedLightPolicy) ->
     if passage.second_line is None:
         return Refusal(RefusalReason.STOPPED_PAST_LINE, "passed the stop line on red but not the second line")
     second, second_u95 = passage.second_line.crossing.t_s, passage.second_line.crossing.u95_s
-    if second + second_u95 >= interval.end_s:
+    # the change to the next state happened at some time since the last frame that surely showed red
+    following = timeline.intervals[index + 1 : index + 2]
+    red_until = interval.end_s - (following[0].start_u95_s if following else 0.0)
+    if second + second_u95 >= red_until:
         return Refusal(RefusalReason.RED_ENDED, "red was no longer certain to be lit at the second line")
     unsure = []
     if passage.stop_line.extrapolated_s > 0:
@@ -130,7 +133,7 @@ def judge(passage: Passage, timeline: SignalTimeline, policy: RedLightPolicy) ->
         moments=(
             Moment("frame_before", when - u95, interval.start_s, when),
             Moment("frame_at", when + u95, when, second),
-            Moment("frame_after", second + second_u95, second, interval.end_s),
+            Moment("frame_after", second + second_u95, second, red_until),
         ),
         required_signal=SignalState.RED,
         unsure=tuple(unsure),
