@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from etle.documents.texts import Language, case_texts, decimals_of, number, plain, quantity
+from etle.documents.texts import Language, case_texts, decimals_of, plain, quantity
 
 _ORDER = (
     "speed_kmh",
@@ -19,6 +19,7 @@ _ORDER = (
     "stop_line_crossing_s",
     "second_line_crossing_s",
 )
+_UNIT_BY_SUFFIX = (("_kmh", "km/h"), ("_mps2", "m/s²"), ("_mps", "m/s"), ("_s", "s"), ("_m", "m"))
 _TOLD_ELSEWHERE = {"limit_legal_basis", "tolerance_kmh"}
 
 
@@ -52,18 +53,16 @@ def measurement_rows(facts: Mapping[str, Any], language: Language) -> tuple[Row,
             text = str(value)
         elif key == "enforced_kmh":
             text = plain(value, "km/h", language, decimals)
-        elif key.endswith("_kmh"):
-            text = plain(value, "km/h", language)
-        elif key.endswith("_s"):
-            text = plain(value, "s", language)
         else:
-            text = number(value, 2, language)
+            unit = next((unit for suffix, unit in _UNIT_BY_SUFFIX if key.endswith(suffix)), "")
+            text = plain(value, unit, language)
         if key == "limit_kmh":
             note = str(given.get("limit_legal_basis") or "")
         rows[key] = Row(key, texts.name("measure", key, language), text, note)
     if speed is not None and enforced is not None:
         deducted = round(float(speed["value"]), decimals) - round(float(enforced), decimals)
-        tolerance = given.get("tolerance_kmh")
+        # Where the uncertainty was deducted because it is the larger, the lawful tolerance stands with the details.
+        tolerance = (facts.get("details") or {}).get("lawful_tolerance_kmh", given.get("tolerance_kmh"))
         note = (
             texts.get("measure.deducted.note", language, tolerance=plain(tolerance, "km/h", language, 1))
             if tolerance is not None
@@ -74,6 +73,11 @@ def measurement_rows(facts: Mapping[str, Any], language: Language) -> tuple[Row,
         )
     known = [rows[key] for key in _ORDER if key in rows]
     return (*known, *(row for key, row in rows.items() if key not in _ORDER))
+
+
+def detail_rows(facts: Mapping[str, Any], language: Language) -> tuple[Row, ...]:
+    """Further figures for the record and the expert; a ticket does not carry them."""
+    return measurement_rows({"measurements": facts.get("details") or {}}, language)
 
 
 def headline(facts: Mapping[str, Any], language: Language) -> str:

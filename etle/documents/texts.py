@@ -83,7 +83,8 @@ def plain(value: float, unit: str, language: Language, decimals: int | None = No
     """A number without uncertainty and its unit; as many decimals as it has, two at most, unless told."""
     if decimals is None:
         decimals = next(d for d in (0, 1, 2) if d == 2 or abs(value - round(value, d)) < 1e-9)
-    return f"{number(value, decimals, language)} {case_texts().name('unit', unit, language)}"
+    text = number(value, decimals, language)
+    return f"{text} {case_texts().name('unit', unit, language)}" if unit else text
 
 
 def local_time(time: datetime, zone: str, language: Language, *, decimals: int = 2) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from fastapi import HTTPException, Response
 from sqlalchemy.orm import Session
 
-from etle.cases.files import CASE_FILE, damaged_files, evidence_root
+from etle.cases.files import damaged_files
 from etle.cases.models import Case, EvidenceFile, User
 from etle.cases.store import get_case
 from etle.cases.users import authenticate, close_session, open_session
 from etle.cases.workflow import ConflictError, decide
-from etle.documents.ticket import Letterhead, TicketDecision, render_ticket
+from etle.documents.issue import issue_ticket
+from etle.documents.ticket import Letterhead
 from etle.web.state import AppState, CurrentUser
 
 
@@ -132,29 +133,13 @@ def ticket_pdf(state: AppState, number: str) -> tuple[str, bytes]:
     """Case number and PDF of a verified case.
 
     Raises:
-        HTTPException: 404 no such case; 409 the case is not verified.
+        HTTPException: 404 no such case.
+        DocumentError: The case is not verified.
         EvidenceError: The evidence is missing or altered.
     """
     with state.database.session(read_only=True) as session:
         case = find_case(session, number)
-        verification = next((d for d in reversed(case.decisions) if d.action == "verify"), None)
-        if case.state == "rejected" or verification is None:
-            raise HTTPException(409, f"Case {case.case_number} is {case.state}: only a verified case has a ticket.")
-        decision = TicketDecision(
-            action=verification.action,
-            officer=verification.officer.name,
-            decided_at=verification.decided_at,
-            plate_text=verification.plate_text,
-        )
-    case_file = file_of(case, path=CASE_FILE)
+    letterhead = Letterhead(state.settings.agency, state.settings.public_url)
     with tempfile.TemporaryDirectory(prefix="etle-ticket-") as folder:
-        out = render_ticket(
-            case.facts,
-            decision,
-            evidence_root(state.settings.data_dir, case),
-            Letterhead(state.settings.agency, state.settings.public_url),
-            Path(folder) / "ticket.pdf",
-            case_number=case.case_number,
-            case_sha256=case_file.sha256 if case_file else None,
-        )
+        out = issue_ticket(case, state.settings.data_dir, letterhead, Path(folder) / "ticket.pdf")
         return case.case_number, out.read_bytes()

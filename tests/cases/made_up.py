@@ -216,6 +216,13 @@ def make_facts(
                 {"text": "BH1287RR", "char_probs": [0.58] * 8, "frame_index": 196, "t_s": 7.84, "reader": "easyocr"},
             ],
         },
+        "details": {
+            "red_onset_s": {"value": 5.2, "u95": 0.04, "unit": "s"},
+            "speed_at_stop_line_mps": 11.3,
+            "grace_s": 0.5,
+        }
+        if kind == "red_light"
+        else {"lawful_tolerance_kmh": 3.0, "acceleration_mps2": 0.12, "frames_measured": 41.0},
         "law": dict(_RED_LAW if kind == "red_light" else _SPEEDING_LAW),
         "measurements": measurements,
         "budget": [

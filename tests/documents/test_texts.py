@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from etle.documents.facts import headline, measurement_rows
+from etle.documents.facts import detail_rows, headline, measurement_rows
 from etle.documents.texts import LANGUAGES, case_texts, local_time, number, plain, quantity, uncertainty
 from tests.cases.made_up import make_facts
 
@@ -48,7 +48,11 @@ def test_local_time() -> None:
 
 def test_the_paper_adds_up() -> None:
     facts = make_facts("speeding")
-    facts["measurements"] |= {"enforced_kmh": 54.26, "speed_kmh": {"value": 57.46, "u95": 1.55, "unit": "km/h"}}
+    facts["measurements"] |= {
+        "tolerance_kmh": 3.2,
+        "enforced_kmh": 54.26,
+        "speed_kmh": {"value": 57.46, "u95": 1.55, "unit": "km/h"},
+    }
     rows = {row.key: row for row in measurement_rows(facts, "en")}
     assert list(rows) == ["speed_kmh", "secondary_speed_kmh", "deducted", "enforced_kmh", "limit_kmh"]
     assert rows["speed_kmh"].value == "57.5 ± 1.6 km/h (95 %)"
@@ -63,6 +67,16 @@ def test_a_measurement_nobody_thought_of_is_still_shown() -> None:
     facts = make_facts()
     facts["measurements"]["gap_m"] = {"value": 4.2, "u95": 0.3, "unit": "m"}
     assert measurement_rows(facts, "id")[-1].value == "4,2 ± 0,3 m (95 %)"
+
+
+def test_figures_for_the_expert() -> None:
+    assert [row.value for row in detail_rows(make_facts("red_light"), "id")] == [
+        "5,20 ± 0,04 detik (95 %)",
+        "11,3 m/detik",
+        "0,5 detik",
+    ]
+    assert [row.value for row in detail_rows(make_facts("speeding"), "en")] == ["3 km/h", "0.12 m/s²", "41"]
+    assert detail_rows({}, "en") == ()
 
 
 def test_headline() -> None:

@@ -10,12 +10,12 @@ from markupsafe import Markup
 from etle.cases.files import CASE_FILE
 from etle.cases.models import Case
 from etle.cases.workflow import workflow
-from etle.documents.facts import Row, headline, measurement_rows
+from etle.documents.facts import Row, detail_rows, headline, measurement_rows
 from etle.documents.texts import Language, local_time, number, plain, uncertainty
 from etle.web.pages.render import page_texts
 from etle.web.pages.timeline import signal_timeline
 
-_PICTURES = ("frame_before", "frame_at", "frame_after", "overlay")
+_PICTURES = ("frame_before", "frame_at", "frame_after", "overlay", "vehicle_closeup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ class CaseView:
     plate_picture: Picture | None
     clip: str | None
     rows: tuple[Row, ...]
+    details: tuple[Row, ...]
     budget: tuple[tuple[str, str], ...]
     timeline: Markup | None
     unsure: tuple[str, ...]
@@ -182,6 +183,7 @@ def case_view(case: Case, language: Language) -> CaseView:
         plate_picture=picture("plate_closeup"),
         clip=_file_url(case, "clip"),
         rows=measurement_rows(facts, language),
+        details=detail_rows(facts, language),
         budget=budget,
         timeline=signal_timeline(facts, language),
         unsure=tuple(str(one) for one in facts.get("unsure") or ()),
