@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column, Table
 
 from etle import __version__
+from etle._opencv import require_one_opencv
 from etle.errors import EtleError, ExitCode, InputError
 from etle.settings import get_settings
 
@@ -410,6 +411,7 @@ def bench(
 def main() -> None:
     """Entry point: one line for what a user did wrong, the exit code that goes with it."""
     try:
+        require_one_opencv()
         code = app(standalone_mode=False)
     except typer.Exit as done:  # raised where click does not turn it into a return value
         code = done.exit_code
