@@ -105,7 +105,11 @@ def measure_speed(
             RefusalReason.NOT_UNIFORM,
             f"speed changed by {3.6 * acceleration * span:+.1f} km/h while the zone was passed",
         )
-    u_calibration = _calibration_u(track, plane, axis, zone_m, image_size, slope)
+    secondary = _section_speed(path, section_lines_m)
+    shifted = [
+        _under(plane_, track, axis, image_size, inside, path.sigma_m, section_lines_m) for plane_ in plane.perturbed()
+    ]
+    u_calibration = float(np.sqrt(sum((zone - slope) ** 2 for zone, _ in shifted)))
     height = plane.camera_height_m
     z, u_z, u_h = path.reference.height_m, path.reference.height_u_m, plane.camera_height_u_m
     # v is proportional to (h - z) / h
@@ -125,11 +129,12 @@ def measure_speed(
         return Refusal(
             RefusalReason.TOO_UNCERTAIN, f"{3.6 * speed.value:.1f} km/h is uncertain by {3.6 * speed.u95:.1f} km/h"
         )
-    secondary = _section_speed(path, section_lines_m)
     if secondary is None:
         return Refusal(RefusalReason.SECTION_NOT_PASSED, "both section lines must be seen to be passed")
-    # calibration and reference height are common to both; only what differs may explain a disagreement
-    joint = 2 * np.hypot(u_fit, secondary.u95 / 2)
+    # the reference height is common to both; a calibration error touches them differently, as far as it does
+    apart = [0.0 if other is None else (other - zone) - (secondary.value - slope) for zone, other in shifted]
+    u_apart = float(np.sqrt(sum(value**2 for value in apart)))
+    joint = 2 * float(np.sqrt(u_fit**2 + (secondary.u95 / 2) ** 2 + u_apart**2))
     if abs(secondary.value - speed.value) > joint:
         return Refusal(
             RefusalReason.SECONDARY_CHECK_DISAGREES,
@@ -217,23 +222,20 @@ def _inside(zone_m: tuple[PointM, ...], path: GroundPath, plane: GroundPlane) ->
     return np.array([cv2.pointPolygonTest(polygon, (float(x), float(y)), False) >= 0 for x, y in points], bool)
 
 
-def _calibration_u(
-    track: Track,
+def _under(
     plane: GroundPlane,
+    track: Track,
     axis: LaneAxis,
-    zone_m: tuple[PointM, ...],
     image_size: tuple[int, int],
-    slope: float,
-) -> float:
-    """Standard uncertainty from the calibration's covariance: the same observations under eight shifted planes."""
-    original = ground_path(track, plane, axis, image_size=image_size)
-    inside = _inside(zone_m, original, plane)
-    total = 0.0
-    for shifted in plane.perturbed():
-        path = ground_path(track, shifted, axis, image_size=image_size)
-        other, _, _ = robust_slope(path.t_s[inside], path.along_m[inside], original.sigma_m[inside])
-        total += (other - slope) ** 2
-    return float(np.sqrt(total))
+    inside: NDArray[np.bool_],
+    sigma_m: Array,
+    section_lines_m: tuple[tuple[PointM, PointM], tuple[PointM, PointM]],
+) -> tuple[float, float | None]:
+    """Zone speed and section speed, m/s, that the same observations would give under another calibration."""
+    path = ground_path(track, plane, axis, image_size=image_size)
+    slope, _, _ = robust_slope(path.t_s[inside], path.along_m[inside], sigma_m[inside])
+    section = _section_speed(path, section_lines_m)
+    return slope, None if section is None else section.value
 
 
 def _section_speed(path: GroundPath, lines: tuple[tuple[PointM, PointM], tuple[PointM, PointM]]) -> Quantity | None:
