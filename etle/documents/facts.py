@@ -48,7 +48,8 @@ def measurement_rows(facts: Mapping[str, Any], language: Language) -> tuple[Row,
             continue
         note = ""
         if isinstance(value, Mapping):
-            text = quantity(value, language)
+            # all speeds end at one place, so that a reader can subtract them
+            text = quantity(value, language, min_decimals=decimals if key.endswith("_kmh") else 0)
         elif not isinstance(value, int | float):
             text = str(value)
         elif key == "enforced_kmh":

@@ -65,18 +65,19 @@ def number(value: float, decimals: int, language: Language) -> str:
     return _localise(_rounded(value, decimals), language)
 
 
-def quantity(given: Mapping[str, Any], language: Language, *, decimals: int | None = None) -> str:
+def quantity(given: Mapping[str, Any], language: Language, *, min_decimals: int = 0) -> str:
     """``57,5 ± 1,2 km/jam (95 %)`` from ``{"value", "u95", "unit"}``.
 
     The uncertainty has at most two significant digits and is never rounded down; the value ends at the same place
-    (JCGM 100:2008, 7.2.6).
+    (JCGM 100:2008, 7.2.6), or at ``min_decimals`` where figures beside it end there.
     """
     u95 = float(given["u95"])
     unit = case_texts().name("unit", str(given["unit"]), language)
     if u95 > 0 and math.isfinite(u95):
         digits, text = _round_up(u95)
-        return f"{number(given['value'], digits, language)} ± {_localise(text, language)} {unit} (95 %)"
-    return f"{number(given['value'], 2 if decimals is None else decimals, language)} {unit}"
+        digits = max(digits, min_decimals)
+        return f"{number(given['value'], digits, language)} ± {number(float(text), digits, language)} {unit} (95 %)"
+    return f"{number(given['value'], max(2, min_decimals), language)} {unit}"
 
 
 def plain(value: float, unit: str, language: Language, decimals: int | None = None) -> str:
@@ -112,7 +113,11 @@ def decimals_of(u95: float) -> int:
 def _round_up(u95: float) -> tuple[int, str]:
     exact = Decimal(f"{u95:.6g}")  # 0.30000000000000004 is 0.3
     place = Decimal(1).scaleb(min(exact.adjusted() - 1, 0))
-    rounded = exact.quantize(place, rounding=ROUND_CEILING).normalize()
+    rounded = exact.quantize(place, rounding=ROUND_CEILING)
+    if rounded.adjusted() > exact.adjusted() and place < 1:  # 0.996 became 1.00: two digits are 1.0
+        rounded = rounded.quantize(place.scaleb(1))
+    if rounded.as_tuple().digits[0] > 2:  # 0.060 is 0.06; 2.0 keeps its second digit, half a digit there is much
+        rounded = rounded.normalize()
     decimals = max(0, -int(rounded.as_tuple().exponent))
     return decimals, f"{rounded:f}"
 

@@ -343,8 +343,8 @@ def _law_rows(facts: Mapping[str, Any]) -> list[tuple[Paragraph, Any]]:
     rows: list[tuple[Paragraph, Any]] = [(_text("ticket.articles", _LABEL), articles)]
     if law.get("penalty_id"):
         penalty = [_both(str(law["penalty_id"]), str(law.get("penalty_en") or law["penalty_id"]))]
-        known = {key: law.get(key) or "—" for key in ("effective_from", "source", "status")}
-        penalty.append(_text("ticket.law.status", _style("status", 7), **known))
+        known = {key: law.get(key) or "—" for key in ("effective_from", "status")}
+        penalty.append(_text("ticket.law.in_force", _style("status", 7), **known))
         rows.append((_text("ticket.penalty", _LABEL), penalty))
     return rows
 
@@ -352,7 +352,7 @@ def _law_rows(facts: Mapping[str, Any]) -> list[tuple[Paragraph, Any]]:
 def _picture_grid(facts: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Table:
     texts = case_texts()
     frames = {frame["role"]: frame for frame in facts.get("frames") or ()}
-    cell_width, picture_width, height = _WIDTH / 2, _WIDTH / 2 - 4 * mm, 49 * mm
+    cell_width, picture_width, height = _WIDTH / 2, _WIDTH / 2 - 4 * mm, 46 * mm
     cells: list[Any] = []
     for role in _PICTURES:
         if role not in pictures:

@@ -17,10 +17,13 @@ from tests.cases.made_up import make_facts
         (2.5, 0.06, "2.50 ± 0.06 s (95 %)"),
         (7.7204, 0.0401, "7.720 ± 0.041 s (95 %)"),  # never rounded down
         (7.7204, 0.30000000000000004, "7.7 ± 0.3 s (95 %)"),
-        (9.96, 0.996, "10 ± 1 s (95 %)"),
+        (9.96, 0.996, "10.0 ± 1.0 s (95 %)"),
+        (83.1, 1.96, "83.1 ± 2.0 s (95 %)"),
+        (83.1, 9.96, "83 ± 10 s (95 %)"),
         (123.4, 11.2, "123 ± 12 s (95 %)"),
         (123.4, 112.0, "123 ± 112 s (95 %)"),
-        (-0.25, 0.1, "−0.2 ± 0.1 s (95 %)"),
+        (-0.25, 0.1, "−0.25 ± 0.10 s (95 %)"),
+        (-0.25, 0.4, "−0.2 ± 0.4 s (95 %)"),
         (3.14159, 0.0, "3.14 s"),
     ],
 )
@@ -59,6 +62,10 @@ def test_the_paper_adds_up() -> None:
     assert rows["enforced_kmh"].value == "54.3 km/h"
     assert rows["deducted"].value == "3.2 km/h"
     assert "3.0 km/h" in rows["deducted"].note
+    facts["measurements"] |= {"speed_kmh": {"value": 83.06, "u95": 3.96, "unit": "km/h"}, "enforced_kmh": 80.06}
+    rows = {row.key: row for row in measurement_rows(facts, "en")}
+    assert rows["speed_kmh"].value == "83.1 ± 4.0 km/h (95 %)"
+    assert (rows["enforced_kmh"].value, rows["deducted"].value) == ("80.1 km/h", "3.0 km/h")
     assert rows["limit_kmh"].value == "50 km/h"
     assert "PP 79/2013" in rows["limit_kmh"].note
 
