@@ -35,7 +35,7 @@ from etle.perception.plates.read import choose_points, read_plate
 from etle.perception.plates.text import TextReader
 from etle.perception.plates.vote import vote
 from etle.perception.signal import SignalHead, SignalObservation, SignalReader, timeline
-from etle.perception.tracker import Tracker, TrackMark
+from etle.perception.tracker import MarkKind, Tracker, TrackMark
 from etle.rules import red_light, speeding
 from etle.rules.base import Moment, Passage, SignalTimeline, Violation
 from etle.site import LoadedSite, Site, require_image_size
@@ -62,6 +62,8 @@ CLIP_AFTER_S = 6.0
 WHOLE_VEHICLE_S = 0.4
 """A picture that shows the whole vehicle may lie this much farther from the moment wanted than one that cuts it."""
 PLATE_FRAMES = 8
+REATTACHED_S = 0.3
+"""A track that was lost for less than this and found where it was expected is not in doubt."""
 PLATE_AGREEING = 4
 """So many readings that all say the same end the reading of a track early."""
 JPEG_QUALITY = 92
@@ -445,6 +447,8 @@ def _gather(
             return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"no picture of the vehicle for {moment.role}")
         chosen[moment.role] = point
     size = (site.image.width, site.image.height)
+    if doubt := _doubt(analysis.marks.get(track.track_id, ()), chosen.values()):
+        return doubt
     plate_points = choose_points(track.points, size, n=PLATE_FRAMES, edge_px=edge_px(size))
     wanted = {p.frame_index: p for p in (*chosen.values(), *plate_points)}
     frames = {frame.index: frame for frame in reader.frames_at(sorted(wanted))}
@@ -469,6 +473,20 @@ def _gather(
         clip_start_s=max(0.0, min(times) - CLIP_BEFORE_S),
         clip_end_s=min(analysis.duration_s, max(times) + CLIP_AFTER_S),
     )
+
+
+def _doubt(marks: Iterable[TrackMark], chosen: Iterable[TrackPoint]) -> Refusal | None:
+    """A track that may have gone over to another vehicle between the first and the last picture bears no case."""
+    times = [point.t_s for point in chosen]
+    for mark in marks:
+        if mark.kind is MarkKind.REATTACHED and mark.value < REATTACHED_S:
+            continue
+        if min(times) <= mark.t_s <= max(times):
+            return Refusal(
+                RefusalReason.HANDED_OVER_TRACK,
+                f"the track may have changed vehicles at {mark.t_s:.2f} s ({mark.kind.value.replace('_', ' ')})",
+            )
+    return None
 
 
 def _read_track(
@@ -541,13 +559,6 @@ def _facts(
     if verdict.text is None:
         unsure.append(f"The plate could not be read: {verdict.reason}")
     unsure.extend(verdict.notes)
-    first, last = min(p.t_s for p in chosen.values()), max(p.t_s for p in chosen.values())
-    unsure.extend(
-        f"The track is doubtful at {mark.t_s:.2f} s ({mark.kind.value.replace('_', ' ')}): check that all pictures "
-        "show one vehicle"
-        for mark in analysis.marks.get(track.track_id, ())
-        if first <= mark.t_s <= last
-    )
     if not plane.camera_foot_surveyed:
         unsure.append("The camera's position was derived from the calibration points, not surveyed")
     intervals: Sequence[SignalInterval] = ()
