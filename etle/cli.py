@@ -121,6 +121,13 @@ def process(
                 "start": outcome.result.start.at.isoformat(),
                 "start_source": outcome.result.start.source,
             }
+            shifted = [c for c in outcome.already if abs(c.clock_difference_s) > 1.0]
+            for case in shifted:
+                bar.console.print(
+                    f"etle: {outcome.path}: {case.case_number} is stored with another time "
+                    f"({case.clock_difference_s:+.0f} s now); what is stored stands",
+                    markup=False,
+                )
             if json_lines:
                 _print_json(line)
             else:
