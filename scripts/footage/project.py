@@ -1,0 +1,96 @@
+"""One scene's working folder and what follows from its scenario alone: times, trajectories, plates, camera."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from scripts.footage.camera import Camera
+from scripts.footage.fleet import BODY_TYPES
+from scripts.footage.numberplates import Plate, draw_plate
+from scripts.footage.scenario import FrameRate, Scenario
+from scripts.footage.trajectory import Trajectory
+
+
+def frame_ticks(rate: FrameRate, duration_s: float, seed: int) -> list[int]:
+    """Presentation times of all frames in ticks of the file's time base, from 0.
+
+    A variable rate keeps its mean and jitters each interval by up to a third, with a dropped frame now and then, as
+    cheap recorders do.
+    """
+    count = int(duration_s * rate.fps)
+    step = rate.time_base / rate.fps
+    if not rate.variable:
+        return [round(k * step) for k in range(count)]
+    rnd = random.Random(f"frames/{seed}")
+    ticks, t = [0], 0.0
+    while len(ticks) < count:
+        t += step * rnd.uniform(0.67, 1.33) * (2.0 if rnd.random() < 0.02 else 1.0)
+        if t >= duration_s * rate.time_base:
+            break
+        ticks.append(round(t))
+    return ticks
+
+
+@dataclass(frozen=True)
+class Project:
+    """A scenario being made."""
+
+    scenario: Scenario
+    folder: Path
+
+    @cached_property
+    def camera(self) -> Camera:
+        """The camera as planned."""
+        plan = self.scenario.camera
+        return Camera(plan.position_m, plan.look_at_m, plan.focal_px, plan.width, plan.height, plan.distortion)
+
+    @cached_property
+    def ticks(self) -> list[int]:
+        """Presentation time of every frame in ticks."""
+        return frame_ticks(self.scenario.camera.frame_rate, self.scenario.duration_s, self.scenario.seed)
+
+    @property
+    def time_base(self) -> int:
+        """Ticks a second."""
+        return self.scenario.camera.frame_rate.time_base
+
+    @cached_property
+    def times_s(self) -> list[float]:
+        """Time of every frame, seconds of the clip."""
+        return [tick / self.time_base for tick in self.ticks]
+
+    @cached_property
+    def trajectories(self) -> dict[str, Trajectory]:
+        """Every vehicle's motion, from SUMO."""
+        from scripts.footage import traffic
+
+        return traffic.simulate(self.scenario, self.folder / "sumo")
+
+    @cached_property
+    def plates(self) -> dict[str, Plate]:
+        """Every vehicle's number plate; no two alike."""
+        made: dict[str, Plate] = {}
+        for vehicle in self.scenario.vehicles:
+            rnd = random.Random(f"plate/{self.scenario.id}/{self.scenario.seed}/{vehicle.id}")
+            vehicle_class = BODY_TYPES[vehicle.body].vehicle_class
+            plate = draw_plate(rnd, vehicle_class, vehicle.plate_class)
+            while plate.text in {other.text for other in made.values()}:
+                plate = draw_plate(rnd, vehicle_class, vehicle.plate_class)
+            made[vehicle.id] = plate
+        return made
+
+    def variant(self, vehicle_id: str) -> str:
+        """Name of the body's mesh."""
+        vehicle = next(v for v in self.scenario.vehicles if v.id == vehicle_id)
+        if not BODY_TYPES[vehicle.body].riders:
+            return vehicle.body
+        return vehicle.body + "_" + "".join("h" if worn else "b" for worn in vehicle.helmets)
+
+    def random(self, *parts: object) -> random.Random:
+        """Randomness that depends on the scenario's seed and the parts only."""
+        text = "/".join(str(part) for part in (self.scenario.id, self.scenario.seed, *parts))
+        return random.Random(int(hashlib.sha256(text.encode()).hexdigest()[:16], 16))
