@@ -23,7 +23,13 @@ from etle.perception.plates import (
     sharpness,
     vote,
 )
-from etle.perception.plates.read import ReadOptions, doubtful_when_crowded, prepare_row, without_border
+from etle.perception.plates.read import (
+    ReadOptions,
+    doubtful_when_crowded,
+    prepare_row,
+    without_border,
+    without_leading_stroke,
+)
 from etle.types import Image, PlateReading, TrackPoint
 
 SIZE = (1280, 720)
@@ -98,6 +104,22 @@ def test_a_widened_look_loses_the_border() -> None:
     sure = CharReading("BH1207RI", (0.9,) * 8)
     assert without_border(sure).text == "BH1207RI"
     assert without_border(CharReading("I1", (0.1, 0.1))).text == ""
+
+
+def test_a_stroke_no_region_begins_with_is_the_border(grammar: PlateGrammar) -> None:
+    read = CharReading("IB1128WOS", (0.94,) * 9, tuple(i / 9 for i in range(9)))
+    assert without_leading_stroke(read, grammar) == CharReading("B1128WOS", (0.94,) * 8, read.centres[1:])
+    surabaya = CharReading("L1128WO", (0.9,) * 7)
+    assert without_leading_stroke(surabaya, grammar) == surabaya
+    assert without_leading_stroke(CharReading("IJI", (0.9,) * 3), grammar).text == ""
+
+
+def test_an_unsure_crop_is_not_read(easyocr_reader: EasyOcrReader, grammar: PlateGrammar) -> None:
+    refused = read_image(plate_picture(), crop=True, reader=easyocr_reader, grammar=grammar, min_confidence=1.01)
+    assert refused.text is None
+    assert refused.confidence == 0
+    assert refused.reason.startswith("weakest character at")
+    assert refused.raw == "BH1207RR"
 
 
 def test_a_crop_is_read_without_its_validity_row(easyocr_reader: EasyOcrReader, grammar: PlateGrammar) -> None:

@@ -110,6 +110,8 @@ def test_a_cut_off_plate_does_not_win(grammar: PlateGrammar) -> None:
     both = vote(reads("BH1207", "BH1207", "BH1207RR", "BH1207RR", "BH1207RR"), grammar)
     assert both.text == "BH 1207 RR"
     assert both.confidence == pytest.approx(0.9 * 3 / 5)
+    cut = vote(reads(*["BH8421"] * 6, "BH8421MN"), grammar, min_confidence=0.1)
+    assert cut.text is None
     # one spurious letter more does not outweigh two complete readings
     assert vote(reads("BH1207RR", "BH1207RR", ("BH1207RRI", 0.7)), grammar).text == "BH 1207 RR"
     # a plate that truly has no suffix is read with more evidence
