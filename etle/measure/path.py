@@ -41,6 +41,20 @@ class ReferencePoint:
     length_u_m: float
 
 
+def box_edge_u_share() -> float:
+    """Standard uncertainty of the detector's placement of a box's lower edge, as a share of the box's height."""
+    return float(_reference_data()["box_edge_u_share"])
+
+
+@functools.cache
+def _reference_data() -> Any:
+    source = importlib.resources.files("etle.measure") / "data" / "reference-points.yaml"
+    try:
+        return yaml.safe_load(source.read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError("reference points are unreadable", where=source, remedy="Reinstall the package") from error
+
+
 @functools.cache
 def reference_points() -> dict[str, ReferencePoint]:
     """Reference points by label, from the data file.
@@ -48,12 +62,7 @@ def reference_points() -> dict[str, ReferencePoint]:
     Raises:
         InputError: The data file is damaged.
     """
-    source = importlib.resources.files("etle.measure") / "data" / "reference-points.yaml"
-    try:
-        data = yaml.safe_load(source.read_text("utf-8"))
-        return {label: ReferencePoint(**values) for label, values in data["classes"].items()}
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise InputError("reference points are unreadable", where=source, remedy="Reinstall the package") from error
+    return {label: ReferencePoint(**values) for label, values in _reference_data()["classes"].items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,9 @@ class GroundPath:
     """(N,) standard uncertainty along the lane from the box edge's pixel noise."""
     width_m: Array
     """(N,) the box's apparent width on the road, a check that one vehicle was followed."""
+    edge_shift_m: Array
+    """(N,) how far along the lane the position moves when every box's lower edge is misplaced by one standard
+    uncertainty, all in the same sense: a systematic error that no number of frames averages out."""
     axis: LaneAxis
     reference: ReferencePoint
     front_offset_m: float
@@ -157,6 +169,8 @@ def ground_path(
     sigma = BOX_EDGE_U_PX * plane.metres_per_pixel(px, axis.direction) if len(px) else np.zeros(0)
     left = plane.to_ground(boxes[:, [0, 3]], height_m=reference.height_m)
     right = plane.to_ground(boxes[:, [2, 3]], height_m=reference.height_m)
+    misplaced = px + np.column_stack([np.zeros(len(px)), box_edge_u_share() * (boxes[:, 3] - boxes[:, 1])])
+    moved = axis.coordinates(plane.to_ground(misplaced, height_m=reference.height_m))
     offset, offset_u = _front_offset(ground, plane, axis, reference)
     return GroundPath(
         t_s=t,
@@ -166,6 +180,7 @@ def ground_path(
         across_m=coordinates[:, 1],
         sigma_m=sigma,
         width_m=np.linalg.norm(right - left, axis=1),
+        edge_shift_m=moved[:, 0] - coordinates[:, 0],
         axis=axis,
         reference=reference,
         front_offset_m=offset,

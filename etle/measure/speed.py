@@ -116,8 +116,10 @@ def measure_speed(
     u_reference = abs(slope) * u_z / (height - z)
     u_height = abs(slope) * z * u_h / (height * (height - z))
     u_timing = abs(slope) * TIMING_U_S * np.sqrt(2.0) / span
+    misplaced, _, _ = robust_slope(t, s + path.edge_shift_m[inside], sigma)
     budget = (
         ("regression", u_fit),
+        ("box_edge", abs(misplaced - slope)),
         ("calibration", u_calibration),
         ("reference_height", u_reference),
         ("camera_height", u_height),
