@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scripts.footage import bodies, materials, street
 from scripts.footage.camera import Camera
 from scripts.footage.fleet import BODY_TYPES, PlateMount
-from scripts.footage.keys import KEY_SCALE, OVERSCAN_PX, Key
+from scripts.footage.keys import KEY_SCALE, OVERSCAN_PX, Key, shadow_name, variant_of
 from scripts.footage.meshing import link
 from scripts.footage.scenario import Scenario, Vehicle
 
@@ -104,9 +104,7 @@ class Studio:
         return self._folder / f"key_{key.vehicle}_{key.number}.png"
 
     def _place_in_scene(self, vehicle: Vehicle) -> None:
-        variant = vehicle.body
-        if BODY_TYPES[vehicle.body].riders:
-            variant += "_" + "".join("h" if worn else "b" for worn in vehicle.helmets)
+        variant = variant_of(vehicle)
         if variant not in self._bodies:
             self._bodies[variant] = bodies.build(vehicle.body, helmets=vehicle.helmets)
             _add_plate_cards(self._bodies[variant])
@@ -187,7 +185,9 @@ class Studio:
 
     def _shadows(self, keys: list[Key], say: Callable[[str], None]) -> None:
         """What a vehicle takes from the light on the road around it, seen from above, as a factor."""
-        todo = [key for key in _headings(keys) if not self._shadow_path(key).exists()]
+        variants = {vehicle.id: variant_of(vehicle) for vehicle in self._scenario.vehicles}
+        wanted = _headings(keys, variants)
+        todo = {name: key for name, key in wanted.items() if not (self._folder / f"{name}.png").exists()}
         if not todo:
             return
         scene = bpy.context.scene
@@ -204,9 +204,9 @@ class Studio:
             if item.type == "MESH":
                 item.hide_render = True
         scene.camera = above
-        _samples(48, bounces=2, fine=True)
+        _samples(12, bounces=1, fine=False)
         plans = {vehicle.id: vehicle for vehicle in self._scenario.vehicles}
-        for number, key in enumerate(todo):
+        for number, (name, key) in enumerate(todo.items(), 1):
             item = self._show_only(key.vehicle)
             item.visible_camera = False
             _pose(item, 0.0, 0.0, key.pose.heading_deg)
@@ -216,13 +216,10 @@ class Studio:
             pixels = round(size * SHADOW_PX_PER_M)
             render = scene.render
             render.resolution_x = render.resolution_y = pixels
-            _save(self._shadow_path(key), lambda p, n=pixels: self._render(p, (0, 0, n, n), transparent=False))
+            _save(self._folder / f"{name}.png", lambda p, n=pixels: self._render(p, (0, 0, n, n), transparent=False))
             item.visible_camera = True
-            say(f"shadow {number + 1}/{len(todo)}")
+            say(f"shadow {number}/{len(todo)}")
         bpy.data.objects.remove(floor)
-
-    def _shadow_path(self, key: Key) -> Path:
-        return self._folder / f"shadow_{key.vehicle}_{key.number}.png"
 
 
 def shadow_size_m(body_name: str) -> float:
@@ -230,17 +227,12 @@ def shadow_size_m(body_name: str) -> float:
     return 2 * (BODY_TYPES[body_name].length_m + SHADOW_REACH_M)
 
 
-def _headings(keys: list[Key]) -> list[Key]:
-    """The first key of every vehicle, and every later one whose heading differs from the last chosen."""
+def _headings(keys: list[Key], variants: dict[str, str]) -> dict[str, Key]:
+    """One key for every body and heading (to 3 degrees), by the shadow's name: colours cast no shadow."""
     chosen: dict[str, Key] = {}
-    out = []
     for key in keys:
-        last = chosen.get(key.vehicle)
-        turned = last is not None and abs((key.pose.heading_deg - last.pose.heading_deg + 180) % 360 - 180) > 3.0
-        if last is None or turned:
-            chosen[key.vehicle] = key
-            out.append(key)
-    return out
+        chosen.setdefault(shadow_name(variants[key.vehicle], key.pose.heading_deg), key)
+    return chosen
 
 
 def _cycles(threads: int) -> None:

@@ -1,9 +1,9 @@
 """How many of a scene's true vehicles a detector trained on real roads finds.
 
-``python -m scripts.footage.check sample_footage/junction-day --weights DIR``: DIR holds a YOLO model with COCO classes as
-OpenVINO IR. A vehicle counts when it is at least 60 px large, at least 60 % of it is seen and its box lies within
-the picture by as much; it is found when a detection of a fitting class overlaps its box with IoU >= 0.5. A motorcycle is
-found as motorcycle or as its rider, a person whose box is the upper part of its own.
+``python -m scripts.footage.check sample_footage/junction-day --weights DIR``: DIR holds a YOLO model with COCO classes
+as OpenVINO IR. A vehicle counts when it is at least 60 px large and at least 60 % of it is seen; it is found
+when a detection of a fitting class overlaps its box with IoU >= 0.5. A motorcycle is found as motorcycle or as its
+rider, a person whose box is the upper part of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Yolo:
         import openvino
 
         core = openvino.Core()
-        self._model = core.compile_model(core.read_model(next(folder.glob("*.xml"))), "CPU", {"INFERENCE_NUM_THREADS": 2})
+        self._model = core.compile_model(
+            core.read_model(next(folder.glob("*.xml"))), "CPU", {"INFERENCE_NUM_THREADS": 2}
+        )
         self._size = size
 
     def detect(self, image: Array, confidence: float = 0.25) -> list[tuple[str, float, Array]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scripts.footage import raster
 from scripts.footage.fleet import BODY_TYPES
-from scripts.footage.keys import KEY_SCALE, Key, in_picture, neighbours, to_world, window_of
+from scripts.footage.keys import KEY_SCALE, Key, in_picture, neighbours, shadow_name, to_world, variant_of, window_of
 from scripts.footage.numberplates import picture
 from scripts.footage.project import Project
 from scripts.footage.scenario import Vehicle
@@ -75,7 +75,9 @@ class Compositor:
         self._keys: dict[str, list[Key]] = {}
         for key in keys:
             self._keys.setdefault(key.vehicle, []).append(key)
-        self._meshes = {name: _load(project.folder / f"mesh_{project.variant(name)}.npz") for name in self._keys}
+        self._meshes = {
+            name: _load(project.folder / f"mesh_{variant_of(self._plans[name])}.npz") for name in self._keys
+        }
         self._plates = {name: picture(plate) for name, plate in project.plates.items()}
         self._key_cache: dict[tuple[str, int], tuple[Array, Array, Array, Array]] = {}
         self._shadow_cache: dict[str, Array] = {}
@@ -104,8 +106,14 @@ class Compositor:
         if light.rain:
             for layer in layers:
                 self._mirror(canvas, layer)
+        emission = np.zeros_like(canvas) if light.headlights else None
+        if light.headlights:
+            for layer in layers:
+                self._light_road(canvas, layer)
         for number, layer in enumerate(layers):
-            self._paste(canvas, owner, layer, number)
+            self._paste(canvas, owner, layer, number, emission)
+        if emission is not None:
+            canvas = _bloom(canvas, emission)
         image, shift = self._sensor.expose(canvas, index, t)
         return image, [seen for k, layer in enumerate(layers) if (seen := self._describe(layer, owner, k, shift))]
 
@@ -183,7 +191,7 @@ class Compositor:
             )
         )  # fmt: skip
 
-    def _paste(self, canvas: Array, owner: Array, layer: _Layer, number: int) -> None:
+    def _paste(self, canvas: Array, owner: Array, layer: _Layer, number: int, emission: Array | None) -> None:
         clip = self._clip(layer)
         if clip is None:
             return
@@ -191,7 +199,7 @@ class Compositor:
         covered = layer.ids >= 0
         colours = self._colours(layer)
         mesh = self._meshes[layer.plan.id]
-        self._light_lamps(colours, layer, mesh)
+        glowing = self._light_lamps(colours, layer, mesh)
         self._put_plates(colours, layer, mesh)
         # feather by half a pixel: colours run on outwards so that no background shines through at the rim
         weight = cv2.GaussianBlur(covered.astype(np.float32), (0, 0), 0.6)
@@ -206,7 +214,10 @@ class Compositor:
         behind = self._standing_z[cy, cx] < layer.range_m - 1.0
         share = (weight[ly, lx] * (free & ~(behind & ~covered[ly, lx])))[..., None]
         canvas[cy, cx] = canvas[cy, cx] * (1 - share) + rim[ly, lx] * share
-        owner[cy, cx][covered[ly, lx] & free] = number
+        seen = covered[ly, lx] & free
+        owner[cy, cx][seen] = number
+        if emission is not None:
+            emission[cy, cx][seen] = np.where(glowing[ly, lx][seen][:, None], colours[ly, lx][seen], 0.0)
 
     def _clip(self, layer: _Layer) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
         """Slices of the canvas and of the layer where they meet."""
@@ -243,7 +254,9 @@ class Compositor:
                         fine[i + di, j + dj] += wy * wx
         return fine / fine.sum()
 
-    def _light_lamps(self, colours: Array, layer: _Layer, mesh: dict[str, Array]) -> None:
+    def _light_lamps(self, colours: Array, layer: _Layer, mesh: dict[str, Array]) -> Array:
+        """Switch lamps on in a layer's colours; returns (h, w) bool, where light comes from."""
+        glowing = np.zeros(layer.ids.shape, bool)
         names = [str(name) for name in mesh["names"]]
         on = self._project.scenario.light.headlights
         slot_of = np.where(layer.ids >= 0, mesh["slots"][np.maximum(layer.ids, 0)], -1)
@@ -251,9 +264,12 @@ class Compositor:
             lit = slot_of == names.index("tail")
             glow = np.array([40, 34, 250], np.float32) if layer.braking else np.array([24, 20, 190], np.float32)
             colours[lit] = colours[lit] * 0.5 + glow * 0.6
+            glowing |= lit
         if "lamp" in names and on:
             lit = slot_of == names.index("lamp")
             colours[lit] = np.array([235, 250, 255], np.float32)
+            glowing |= lit
+        return glowing
 
     def _put_plates(self, colours: Array, layer: _Layer, mesh: dict[str, Array]) -> None:
         """The exact plate picture onto the plate's place, under the light Blender found there."""
@@ -313,27 +329,17 @@ class Compositor:
 
     def _shadow(self, layer: _Layer) -> Array:
         """Factor picture (n, n, 3) of what the vehicle does to the road around it, north up."""
-        name = layer.plan.id
-        candidates = sorted(
-            (path for path in self._project.folder.glob(f"shadow_{name}_*.png")),
-            key=lambda path: int(path.stem.rsplit("_", 1)[1]),
-        )
-        if not candidates:
-            raise RuntimeError(f"no shadow picture of {name}")
-        numbers = [int(path.stem.rsplit("_", 1)[1]) for path in candidates]
-        headings = {key.number: key.pose.heading_deg for key in self._keys[name]}
-        best = min(
-            range(len(numbers)),
-            key=lambda k: abs((headings[numbers[k]] - layer.pose.heading_deg + 180) % 360 - 180),
-        )
-        tag = candidates[best].stem
+        tag = shadow_name(variant_of(layer.plan), layer.pose.heading_deg)
         if tag not in self._shadow_cache:
-            raw = cv2.imread(str(candidates[best])).astype(np.float32)
+            found = cv2.imread(str(self._project.folder / f"{tag}.png"))
+            if found is None:
+                raise RuntimeError(f"no shadow picture {tag}")
+            raw = found.astype(np.float32)
             rim = np.concatenate([raw[:6].reshape(-1, 3), raw[-6:].reshape(-1, 3), raw[:, :6].reshape(-1, 3)])
             factor = (raw + 2) / (np.percentile(rim, 75, axis=0) + 2)
             smooth = cv2.GaussianBlur(factor, (0, 0), 0.8)
             smooth[np.abs(smooth - 1) < 0.03] = 1.0
-            self._shadow_cache[tag] = np.clip(smooth, 0.05, 1.1)
+            self._shadow_cache[tag] = np.clip(smooth, 0.05, 1.0)
         return self._shadow_cache[tag]
 
     def _cast_shadow(self, canvas: Array, layer: _Layer) -> None:
@@ -367,6 +373,34 @@ class Compositor:
         area = (slice(low[1], high[1]), slice(low[0], high[0]))
         on_road = np.isinf(self._standing_z[area])[..., None]
         canvas[area] = np.where(on_road, canvas[area] * warped, canvas[area])
+
+    def _light_road(self, canvas: Array, layer: _Layer) -> None:
+        """The pool of light a vehicle's headlights throw on the road before it."""
+        px = 8
+        long, wide = 26, 12
+        u, v = np.meshgrid((np.arange(long * px) + 0.5) / px, (np.arange(wide * px) + 0.5) / px - wide / 2)
+        apart = 0.0 if BODY_TYPES[layer.plan.body].riders else 0.62
+        beam = sum(np.exp(-(((v - s) / (0.45 + 0.11 * u)) ** 2)) for s in {apart, -apart})
+        pool = (beam * (u / 3.5) * np.exp(1 - u / 3.5) * np.exp(-u / 14)).astype(np.float32)
+        a = math.radians(90 - layer.pose.heading_deg)
+        c, s = math.cos(a) / px, math.sin(a) / px
+        # picture (column = forward, row = right to left) to the road
+        place = np.array(
+            [
+                [c, -s, layer.pose.x_m + s * px * wide / 2],
+                [s, c, layer.pose.y_m - c * px * wide / 2],
+                [0, 0, 1],
+            ]
+        )
+        to_canvas = self._canvas.homography @ place
+        size = (self._canvas.width, self._canvas.height)
+        corners = np.array([[0, 0, 1], [long * px, 0, 1], [long * px, wide * px, 1], [0, wide * px, 1]]) @ to_canvas.T
+        if corners[:, 2].min() <= 0 or not np.isfinite(corners).all():
+            return
+        lit = cv2.warpPerspective(pool, to_canvas, size, flags=cv2.INTER_LINEAR)[..., None]
+        lit *= np.isinf(self._standing_z)[..., None]
+        strength = {"night": 1.0, "dusk": 0.45}.get(self._project.scenario.light.kind, 0.15)
+        canvas += strength * lit * (canvas * 1.1 + np.array([14, 18, 20], np.float32))
 
     def _mirror(self, canvas: Array, layer: _Layer) -> None:
         """A wet road mirrors what stands on it: the vehicle upside down, faint and smeared."""
@@ -475,6 +509,14 @@ class Compositor:
         low = np.clip(points.min(axis=0), 0, [self._camera.width, self._camera.height])
         high = np.clip(points.max(axis=0), 0, [self._camera.width, self._camera.height])
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def _bloom(canvas: Array, emission: Array) -> Array:
+    """Light spread in the lens: lamps glow beyond their outline."""
+    height, width = canvas.shape[:2]
+    small = cv2.resize(emission, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    glow = 0.55 * cv2.GaussianBlur(small, (0, 0), 2.2) + 1.3 * cv2.GaussianBlur(small, (0, 0), 9.0)
+    return np.asarray(canvas + cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _load(path: Path) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Overview of all committed scenes: ``python -m scripts.footage.contact_sheet sample_footage docs/images/footage.png``."""
+"""Overview of the committed scenes: ``python -m scripts.footage.contact_sheet sample_footage OUT.png``."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def encode(project: Project, frames: Path, target: Path) -> None:
     stream.time_base = stream.codec_context.time_base = base
     # one thread: the same frames give the same file
     stream.codec_context.thread_count = 1
-    stream.options = {"crf": str(plan.crf), "preset": "slow", "g": "50"}
+    stream.options = {"crf": str(plan.crf), "preset": "medium", "g": "50"}
     for tick, index in zip(project.ticks, range(len(project.ticks)), strict=True):
         frame = av.VideoFrame.from_ndarray(cv2.imread(str(frames / f"{index:05d}.png")), format="bgr24")
         frame.pts, frame.time_base = tick, base

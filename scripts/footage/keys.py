@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from scripts.footage.camera import Camera
 from scripts.footage.fleet import BODY_TYPES
-from scripts.footage.scenario import Scenario
+from scripts.footage.scenario import Scenario, Vehicle
 from scripts.footage.trajectory import Pose, Trajectory
 
 Array: TypeAlias = NDArray[Any]
 OVERSCAN_PX = 160
 """How far beyond the picture a key reaches: a piece that has just come in is found there in the key before."""
 KEY_SCALE = 0.6
-"""Keys are rendered at this share of the picture's resolution: outlines and plates are drawn at full resolution anyway."""
+"""Resolution of keys over that of the picture: outlines and plates are drawn at full resolution anyway."""
 DISTANCE_STEP = 0.15
 DIRECTION_STEP_DEG = 3.5
 HEADING_STEP_DEG = 4.0
@@ -44,6 +44,18 @@ class Key:
         """The window in pixels of the key picture's own, coarser grid."""
         x, y, w, h = (round(v * KEY_SCALE) for v in self.window)
         return x, y, w, h
+
+
+def variant_of(vehicle: Vehicle) -> str:
+    """Name of a vehicle's mesh: its body, and for motorcycles who wears a helmet (h) and who is bare (b)."""
+    if not BODY_TYPES[vehicle.body].riders:
+        return vehicle.body
+    return vehicle.body + "_" + "".join("h" if worn else "b" for worn in vehicle.helmets)
+
+
+def shadow_name(variant: str, heading_deg: float) -> str:
+    """Name of the shadow picture of a mesh at a heading, which is taken to 3 degrees."""
+    return f"shadow_{variant}_{round(heading_deg / 3) * 3 % 360}"
 
 
 def to_world(points_m: Array, pose: Pose) -> Array:

@@ -83,13 +83,6 @@ class Project:
             made[vehicle.id] = plate
         return made
 
-    def variant(self, vehicle_id: str) -> str:
-        """Name of the body's mesh."""
-        vehicle = next(v for v in self.scenario.vehicles if v.id == vehicle_id)
-        if not BODY_TYPES[vehicle.body].riders:
-            return vehicle.body
-        return vehicle.body + "_" + "".join("h" if worn else "b" for worn in vehicle.helmets)
-
     def random(self, *parts: object) -> random.Random:
         """Randomness that depends on the scenario's seed and the parts only."""
         text = "/".join(str(part) for part in (self.scenario.id, self.scenario.seed, *parts))

@@ -22,6 +22,8 @@ HEAD_HOUSING_M = (0.30, 0.78)
 HEAD_FOOT_M = 2.0
 LAMP_COLOURS = {"green": (0.02, 0.9, 0.35), "amber": (1.0, 0.50, 0.02), "red": (1.0, 0.006, 0.004)}
 LAMP_STRENGTH = {"green": 0.75, "amber": 1.1, "red": 1.5}
+EXPOSURE = {"day": 0.25, "low_sun": 0.35, "overcast": 0.2, "dusk": 1.0, "night": 1.1}
+"""Of the picture, stops."""
 _KERB_RADIUS_M = 4.0
 _REACH_M = 170.0
 
@@ -85,12 +87,13 @@ class SignalHead:
         self.show("red")
 
     def show(self, state: str) -> None:
-        """Light one lamp."""
+        """Light one lamp, as bright in the picture whatever the exposure."""
+        strength = 2.0 ** (EXPOSURE["day"] - bpy.context.scene.view_settings.exposure)
         for name, shader in self._lamps.items():
             colour = LAMP_COLOURS[name]
             # brighter than this washes the colours out under the AgX view transform
             shader.inputs["Emission Color"].default_value = (*colour, 1)
-            shader.inputs["Emission Strength"].default_value = LAMP_STRENGTH[name] if name == state else 0.0
+            shader.inputs["Emission Strength"].default_value = strength * LAMP_STRENGTH[name] if name == state else 0.0
             shader.inputs["Base Color"].default_value = (*(0.12 * c + 0.004 for c in colour), 1)
 
 
@@ -171,7 +174,7 @@ def set_light(light: Light) -> None:
         background.inputs[1].default_value = strength
     view = scene.view_settings
     view.view_transform, view.look = "AgX", "AgX - Medium High Contrast"
-    view.exposure = {"day": 0.25, "low_sun": 0.35, "overcast": 0.2, "dusk": 1.0, "night": 1.1}[light.kind]
+    view.exposure = EXPOSURE[light.kind]
 
 
 class _Painter:

@@ -111,8 +111,8 @@ class EventTruth(_Model):
         Literal["red_light", "speeding", "stop_line_crossing", "second_line_crossing", "zone_passage", "innocent"],
         Field(
             description="red_light: the front passed the stop line on red, then the second line. speeding: mean speed "
-            "over the zone above limit + tolerance. The crossings and passages are facts of every vehicle of the watched arm. "
-            "innocent: a planned vehicle that must not become a case."
+            "over the zone above limit + tolerance. The crossings and passages are facts of every vehicle of the "
+            "watched arm. innocent: a planned vehicle that must not become a case."
         ),
     ]
     vehicle: str
