@@ -131,7 +131,8 @@ def process(
             if json_lines:
                 _print_json(line)
             else:
-                bar.console.print(_file_line(line), markup=False)
+                # through the bar's console where both share a terminal, so that the bar does not run over the line
+                (bar.console if out.is_terminal else out).print(_file_line(line), markup=False)
     if failed:
         raise typer.Exit(ExitCode.BAD_INPUT)
 
@@ -426,7 +427,6 @@ def main() -> None:
         err.print(f"etle: {error}", markup=False)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        err.print("etle: interrupted; everything stored so far is whole, run the same command again to go on")
         code = ExitCode.INTERRUPTED
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
@@ -434,6 +434,8 @@ def main() -> None:
             code = ExitCode.USAGE
         else:
             raise
+    if code == ExitCode.INTERRUPTED:
+        err.print("etle: interrupted; everything stored so far is whole, run the same command again to go on")
     sys.exit(int(code or 0))
 
 

@@ -19,7 +19,7 @@ from tests import synthetic
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    synthetic.write_recording(folder / "clip.mp4")
+    synthetic.write_recording(folder / "clip.mp4", rate=15)
     synthetic.write_site(folder / "site.yaml")
     return folder
 
@@ -189,6 +189,28 @@ def test_locked_and_newer_database_lose_nothing(made: Path, tmp_path: Path, run,
     code, out, err = run(*process)
     assert code == 3
     assert "newer" in one_line(out + err)
+
+
+def test_ctrl_c_says_so_and_leaves_the_store_whole(made: Path, run, monkeypatch) -> None:
+    process = ("process", made / "clip.mp4", "--site", made / "site.yaml")
+    original = synthetic.ColourDetector.detect
+    calls = []
+
+    def interrupted(self, images):
+        calls.append(1)
+        if len(calls) == 60:
+            raise KeyboardInterrupt
+        return original(self, images)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(synthetic.ColourDetector, "detect", interrupted)
+        code, _, err = run(*process)
+    assert code == 130
+    assert "interrupted" in one_line(err)
+    assert run("cases", "list", "--json")[1] == ""
+    code, out, _ = run(*process)
+    assert code == 0
+    assert out.count("ETLE-") == 2
 
 
 def test_detect_and_models(tmp_path: Path, run, monkeypatch) -> None:
