@@ -19,7 +19,7 @@ from tests import synthetic
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    synthetic.write_recording(folder / "clip.mp4", rate=15)
+    synthetic.write_recording(folder / "clip.mp4", rate=20)
     synthetic.write_site(folder / "site.yaml")
     return folder
 

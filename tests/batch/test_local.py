@@ -25,7 +25,7 @@ START = dt.datetime(2026, 11, 23, 10, 0, tzinfo=dt.timezone(dt.timedelta(hours=7
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "drawn.mp4"
-    synthetic.write_recording(path, rate=15)
+    synthetic.write_recording(path, rate=20)
     return path
 
 
@@ -124,7 +124,7 @@ def test_interrupted_within_a_recording_leaves_the_store_as_it_was(
     run([clip], loaded, database, settings)
     before = snapshot(database, settings)
     second = clip.with_name("second.mp4")
-    synthetic.write_recording(second, rate=15, cars=synthetic.CARS[:2])
+    synthetic.write_recording(second, rate=20, cars=synthetic.CARS[:2])
 
     def progress(_: Path):
         def update(done: int, total: int | None, t_s: float) -> None:
