@@ -204,6 +204,11 @@ def evaluate(
             f"[bold]speed[/bold]  {speed['count']} vehicles  mean |error| {speed['mean_abs_error_kmh']:.2f} km/h  "
             f"largest {speed['max_abs_error_kmh']:.2f} km/h  within u95 {_share(speed['coverage_u95'])}"
         )
+    for row in report["red_elapsed"]:
+        out.print(
+            f"[bold]red for[/bold]  {row['vehicle']}: {row['measured_s']:.3f} ± {row['u95_s']:.3f} s, "
+            f"true {row['true_s']:.3f} s"
+        )
     table = Table("case", "vehicle", "plate in truth", "plate as read", "confidence")
     for row in report["plates"]:
         table.add_row(row["kind"], row["vehicle"] or "-", row["truth"] or "-", row["read"] or "cannot read",

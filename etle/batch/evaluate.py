@@ -25,8 +25,9 @@ def evaluate_clip(
     """Process a recording and compare.
 
     Returns:
-        ``rules`` (per rule: true, found, false, recall, precision), ``speed`` (errors of every measured vehicle, km/h),
-        ``signal`` (share of frames right), ``plates`` (one row a case), ``refusals`` by reason.
+        ``rules`` (per rule: true, found, false, recall, precision), ``speed`` (errors of every measured vehicle,
+        km/h), ``red_elapsed`` (one row a red-light case), ``signal`` (share of frames right), ``plates`` (one row a
+        case), ``refusals`` by reason.
 
     Raises:
         InputError: The truth file cannot be read; FootageError, SiteError as for processing.
@@ -42,6 +43,7 @@ def evaluate_clip(
         "frames": result.analysis.frame_count,
         "rules": {kind: _rule(kind, truth, result.cases, vehicles) for kind in ("red_light", "speeding")},
         "speed": _speed(result, vehicles),
+        "red_elapsed": _red_elapsed(result.cases, truth, vehicles),
         "signal": _signal(result, truth),
         "plates": [_plate(case, vehicles) for case in result.cases],
         "refusals": dict(result.summary["refusals_by_reason"]),
@@ -112,6 +114,30 @@ def _speed(result: RecordingResult, vehicles: dict[str, TruthVehicle | None]) ->
         "coverage_u95": float((errors <= limits).mean()) if rows else None,
         "vehicles": rows,
     }
+
+
+def _red_elapsed(
+    cases: Sequence[ProposedCase], truth: Truth, vehicles: dict[str, TruthVehicle | None]
+) -> list[dict[str, Any]]:
+    """Error of the time after red onset, for every red-light case of a vehicle whose truth says it."""
+    true = {
+        e.vehicle_id: e.red_elapsed_s for e in truth.events if e.kind == "red_light" and e.red_elapsed_s is not None
+    }
+    rows = []
+    for case in cases:
+        vehicle = vehicles.get(case.facts["vehicle"]["track_id"])
+        if case.facts["kind"] != "red_light" or vehicle is None or vehicle.vehicle_id not in true:
+            continue
+        measured = case.facts["measurements"]["red_elapsed_s"]
+        rows.append(
+            {
+                "vehicle": vehicle.vehicle_id,
+                "true_s": true[vehicle.vehicle_id],
+                "measured_s": measured["value"],
+                "u95_s": measured["u95"],
+            }
+        )
+    return rows
 
 
 def _signal(result: RecordingResult, truth: Truth) -> dict[str, Any] | None:

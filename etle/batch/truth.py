@@ -44,6 +44,8 @@ class TruthEvent:
     """``red_light`` or ``speeding``."""
     vehicle_id: str
     t_s: float
+    red_elapsed_s: float | None = None
+    """Time from red onset to the front's passing of the stop line, for ``red_light``, where the truth says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,45 @@ def load_truth(path: Path, *, limit_kmh: float | None, tolerance_kmh: float = 3.
     except (OSError, ValueError) as error:
         raise InputError("not a truth file", where=path, remedy="See docs/footage.md for the format") from error
     try:
+        if isinstance(data, dict) and data.get("schema") == "etle.truth/1":
+            return _scene(data)
         if isinstance(data, dict) and "crossings" in data and "fps" in data:
             return _experiment(data, limit_kmh, tolerance_kmh)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"a malformed truth file ({error})", where=path, remedy="See docs/footage.md") from error
     raise InputError("a truth file of no known format", where=path, remedy="See docs/footage.md for the format")
+
+
+def _scene(data: Mapping[str, Any]) -> Truth:
+    """The project's own scenes: what is an offence stands in the truth itself."""
+    about = {vehicle["id"]: vehicle for vehicle in data["vehicles"]}
+    rows: dict[str, list[tuple[int, float, Mapping[str, Any]]]] = {}
+    for frame in data["frames"]:
+        for seen in frame["vehicles"]:
+            rows.setdefault(seen["id"], []).append((int(frame["index"]), float(frame["t_s"]), seen))
+    vehicles = {
+        vehicle_id: TruthVehicle(
+            vehicle_id=vehicle_id,
+            label=about[vehicle_id]["label"],
+            plate=about[vehicle_id]["plate"]["text"],
+            boxes_px={n: _box(s["visible_box_px"]) for n, _, s in seen if s["visible_box_px"] is not None},
+            speeds_mps={n: float(s["speed_kmh"]) / 3.6 for n, _, s in seen},
+            times_s={n: t for n, t, _ in seen},
+        )
+        for vehicle_id, seen in rows.items()
+    }
+    events = tuple(
+        TruthEvent(event["kind"], event["vehicle"], float(event["t_s"]), event["red_elapsed_s"])
+        for event in data["events"]
+        if event["kind"] in ("red_light", "speeding")
+    )
+    signal = {int(frame["index"]): frame["signal"] for frame in data["frames"] if frame["signal"] is not None}
+    return Truth(vehicles, events, signal)
+
+
+def _box(values: list[float]) -> BoxPx:
+    x1, y1, x2, y2 = (float(v) for v in values)
+    return x1, y1, x2, y2
 
 
 _EXPERIMENT_LABELS = {"truck": "truck", "bus": "bus", "moto": "motorcycle"}
@@ -96,7 +132,7 @@ def _experiment(data: Mapping[str, Any], limit_kmh: float | None, tolerance_kmh:
             vehicle_id=vehicle_id,
             label=_EXPERIMENT_LABELS.get(seen[0][1]["kind"], "car"),
             plate=seen[0][1]["plate"],
-            boxes_px={n: tuple(float(v) for v in s["vis_box"]) for n, s in seen},  # type: ignore[misc]
+            boxes_px={n: _box(s["vis_box"]) for n, s in seen},
             speeds_mps={n: float(s["speed"]) for n, s in seen},
             times_s={n: n / rate for n, _ in seen},
         )

@@ -1,0 +1,99 @@
+"""``etle eval`` on a drawn junction: right answers score as right, a wrong accusation and a miss as such."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from etle.batch.evaluate import evaluate_clip
+from etle.batch.truth import load_truth
+from etle.errors import InputError
+from etle.site import load_site
+from tests import synthetic
+
+LABEL = {"blue": "a", "green": "b", "magenta": "c", "cyan": "d"}
+
+
+def truth_document(times: list[float]) -> dict:
+    """The drawn junction's truth in the project's own format, written from its definition."""
+    frames = []
+    for index, t in enumerate(times):
+        seen = []
+        for car in synthetic.CARS:
+            y = car.front_y(t) - synthetic.LENGTH_M
+            if not 10.0 < y < 55.0:
+                continue
+            x = synthetic.LANES[car.lane]
+            corners = synthetic.CAMERA.project(np.array([(x - 0.85, y, 0.08), (x + 0.85, y, 0.08), (x, y, 1.5)]))
+            box = [*corners.min(axis=0), *corners.max(axis=0)]
+            speed = (car.front_y(t + 0.01) - car.front_y(t)) / 0.01 * 3.6
+            seen.append({"id": LABEL[car.colour], "visible_box_px": box, "speed_kmh": speed})
+        frames.append({"index": index, "t_s": t, "signal": synthetic.signal_at(t), "vehicles": seen})
+    return {
+        "schema": "etle.truth/1",
+        "vehicles": [
+            {"id": LABEL[colour], "label": "car", "plate": {"text": {"blue": "BH 1207 RR", "green": "BH 1590 QR",
+             "magenta": "BH 1876 KL", "cyan": "B 2417 TX"}[colour]}}
+            for colour in LABEL
+        ],
+        "frames": frames,
+        "events": [
+            {"kind": "red_light", "vehicle": "a", "t_s": 8.0, "red_elapsed_s": 2.0},
+            {"kind": "speeding", "vehicle": "c", "t_s": 1.0, "red_elapsed_s": None},
+            {"kind": "stop_line_crossing", "vehicle": "b", "t_s": 2.0, "red_elapsed_s": None},
+        ],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("eval")
+    times = synthetic.write_recording(folder / "clip.mp4", rate=20)
+    synthetic.write_site(folder / "site.yaml")
+    document = truth_document(times)
+    (folder / "truth.json").write_text(json.dumps(document))
+    document["events"] = [
+        {"kind": "red_light", "vehicle": "b", "t_s": 2.0, "red_elapsed_s": None},
+        {"kind": "speeding", "vehicle": "c", "t_s": 1.0, "red_elapsed_s": None},
+    ]
+    document["vehicles"][0]["plate"]["text"] = "BH 9 Z"
+    (folder / "other.json").write_text(json.dumps(document))
+    return folder
+
+
+def run(folder: Path, truth: str) -> dict:
+    return evaluate_clip(folder / "clip.mp4", load_site(folder / "site.yaml"), folder / truth, synthetic.tools())
+
+
+def test_right_answers(folder: Path) -> None:
+    report = run(folder, "truth.json")
+    for kind in ("red_light", "speeding"):
+        assert report["rules"][kind] == {
+            "true": 1, "found": 1, "missed": [], "false": 0, "recall": 1.0, "precision": 1.0
+        }  # fmt: skip
+    assert all(row["right"] for row in report["plates"])
+    assert len(report["plates"]) == 2
+    assert report["speed"]["count"] >= 2
+    assert report["speed"]["max_abs_error_kmh"] < 1.5
+    [row] = report["red_elapsed"]
+    assert row["true_s"] == 2.0
+    assert row["measured_s"] == pytest.approx(2.0, abs=0.06)
+    assert report["signal"]["share"] > 0.98
+
+
+def test_a_miss_and_a_wrong_accusation_count(folder: Path) -> None:
+    report = run(folder, "other.json")
+    assert report["rules"]["red_light"] == {
+        "true": 1, "found": 0, "missed": ["b"], "false": 1, "recall": 0.0, "precision": 0.0
+    }  # fmt: skip
+    assert [row["right"] for row in report["plates"]] == [True, False]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"schema": "etle.truth/1"}', '{"fps": 1, "crossings": []}'])
+def test_what_is_no_truth_file(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(InputError):
+        load_truth(tmp_path / "t.json", limit_kmh=50)
+    with pytest.raises(InputError, match="no such truth file"):
+        load_truth(tmp_path / "none.json", limit_kmh=50)
