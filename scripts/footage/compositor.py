@@ -416,7 +416,7 @@ class Compositor:
         if x1 - x0 < 4 or y1 - y0 < 4:
             return
         ids, zbuf = raster.rasterise(pixels, depth, mesh["triangles"], x0, y0, x1 - x0, y1 - y0)
-        flipped = _Layer(None, layer.plan, layer.pose, pixels, depth, ids, zbuf, x0, y0, layer.range_m, layer.braking)
+        flipped = _Layer(layer.plan, layer.pose, pixels, depth, ids, zbuf, x0, y0, layer.range_m, layer.braking)
         colours = self._colours(flipped)
         self._light_lamps(colours, flipped, mesh)
         covered = (ids >= 0).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,13 @@ def write(project: Project, folder: Path) -> None:
 def encode(project: Project, frames: Path, target: Path) -> None:
     """H.264 with the planned presentation timestamps."""
     plan = project.scenario.camera
-    partial = target.with_suffix(".partial.mp4")
+    partial = target.with_suffix(f".{os.getpid()}.partial.mp4")
     container = av.open(str(partial), "w", options={"video_track_timescale": str(project.time_base)})
     stream = container.add_stream("libx264", rate=Fraction(plan.frame_rate.fps).limit_denominator(1000))
     stream.width, stream.height, stream.pix_fmt = plan.width, plan.height, "yuv420p"
     base = Fraction(1, project.time_base)
     stream.time_base = stream.codec_context.time_base = base
-    # one thread: the same frames give the same file
-    stream.codec_context.thread_count = 1
+    stream.codec_context.thread_count = 2
     stream.options = {"crf": str(plan.crf), "preset": "medium", "g": "50"}
     for tick, index in zip(project.ticks, range(len(project.ticks)), strict=True):
         frame = av.VideoFrame.from_ndarray(cv2.imread(str(frames / f"{index:05d}.png")), format="bgr24")
