@@ -89,4 +89,6 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "ETLE_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "settings"
-        raise InputError(str(first["msg"]), where=name, remedy="Correct the environment variable or the .env file") from error
+        raise InputError(
+            str(first["msg"]), where=name, remedy="Correct the environment variable or the .env file"
+        ) from error
