@@ -28,6 +28,7 @@ from etle.measure.crossing import LineCrossing, front_crossing
 from etle.measure.ground import GroundPlane, ground_plane_of
 from etle.measure.path import GroundPath, LaneAxis, assign_lane, edge_px, ground_path
 from etle.measure.refusal import Refusal, RefusalReason
+from etle.measure.same_vehicle import same_vehicle
 from etle.measure.speed import measure_speed
 from etle.perception.detector import Detector
 from etle.perception.plates.grammar import PlateGrammar
@@ -268,12 +269,40 @@ def _judge(
             if isinstance(finding, Violation):
                 violations.append(finding)
             elif isinstance(finding, Refusal):
-                refused.append(
-                    RefusedPassage(
-                        rule, track.track_id, track.label, track.points[0].t_s, track.points[-1].t_s, finding
-                    )
+                refused.append(_refused(rule, track, finding))
+    return passages, *_one_each(violations, refused, site, plane, axes)
+
+
+def _one_each(
+    violations: Sequence[Violation],
+    refused: Sequence[RefusedPassage],
+    site: Site,
+    plane: GroundPlane,
+    axes: Sequence[LaneAxis],
+) -> tuple[list[Violation], list[RefusedPassage]]:
+    """One vehicle followed by two tracks is accused once, by the longer one."""
+    by_lane = {axis.lane_id: axis for axis in axes}
+    size = (site.image.width, site.image.height)
+    kept: list[tuple[Violation, GroundPath]] = []
+    twice = []
+    for violation in sorted(violations, key=lambda v: -len(v.track.points)):
+        path = ground_path(violation.track, plane, by_lane[violation.lane_id], image_size=size)
+        other = next((k for k, p in kept if k.kind == violation.kind and same_vehicle(p, path)), None)
+        if other is None:
+            kept.append((violation, path))
+        else:
+            twice.append(
+                _refused(
+                    violation.kind,
+                    violation.track,
+                    Refusal(RefusalReason.FOLLOWED_TWICE, f"the vehicle of track {other.track.track_id} once more"),
                 )
-    return passages, violations, refused
+            )
+    return sorted((k for k, _ in kept), key=lambda v: v.event_t_s), [*refused, *twice]
+
+
+def _refused(rule: str, track: Track, refusal: Refusal) -> RefusedPassage:
+    return RefusedPassage(rule, track.track_id, track.label, track.points[0].t_s, track.points[-1].t_s, refusal)
 
 
 def _passage(track: Track, site: Site, plane: GroundPlane, axes: list[LaneAxis], untimed: set[int]) -> Passage | None:
@@ -371,17 +400,7 @@ def process_recording(
         for violation in analysis.violations:
             proposal = _gather(reader, loaded, plane, analysis, violation, tools, begun, verdicts)
             if isinstance(proposal, Refusal):
-                track = violation.track
-                refused.append(
-                    RefusedPassage(
-                        violation.kind,
-                        track.track_id,
-                        track.label,
-                        track.points[0].t_s,
-                        track.points[-1].t_s,
-                        proposal,
-                    )
-                )
+                refused.append(_refused(violation.kind, violation.track, proposal))
             else:
                 cases.append(proposal)
     return RecordingResult(

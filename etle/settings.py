@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etle.errors import InputError
 
-INSECURE_SECRET = "change-me"  # noqa: S105  the documented placeholder, refused in production
+INSECURE_SECRET = "change-me"
 
 
 class Settings(BaseSettings):

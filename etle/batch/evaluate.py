@@ -89,7 +89,7 @@ def _rule(
 
 
 def _speed(result: RecordingResult, vehicles: dict[str, TruthVehicle | None]) -> dict[str, Any]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for passage in result.analysis.passages:
         measured, vehicle = passage.speed, vehicles.get(passage.track.track_id)
         if not isinstance(measured, SpeedMeasurement) or vehicle is None:
@@ -105,7 +105,7 @@ def _speed(result: RecordingResult, vehicles: dict[str, TruthVehicle | None]) ->
                 "u95_kmh": 3.6 * measured.speed_mps.u95,
             }
         )
-    errors = np.array([abs(r["measured_kmh"] - r["true_kmh"]) for r in rows])  # type: ignore[operator]
+    errors = np.array([abs(r["measured_kmh"] - r["true_kmh"]) for r in rows])
     limits = np.array([r["u95_kmh"] for r in rows])
     return {
         "count": len(rows),

@@ -15,6 +15,7 @@ class RefusalReason(enum.StrEnum):
     TIMESTAMPS_IRREGULAR = "timestamps_irregular"
     MERGED_TRACKS = "merged_tracks"
     HANDED_OVER_TRACK = "handed_over_track"
+    FOLLOWED_TWICE = "followed_twice"
     NOT_UNIFORM = "not_uniform"
     SECONDARY_CHECK_DISAGREES = "secondary_check_disagrees"
     SECTION_NOT_PASSED = "section_not_passed"
