@@ -204,6 +204,14 @@ class Studio:
             if item.type == "MESH":
                 item.hide_render = True
         scene.camera = above
+        if self._scenario.light.kind not in ("day", "low_sun"):
+            # without a sun the factor is the sky's alone; in a dark picture it would drown in rounding
+            for item in self._static:
+                if item.type == "LIGHT":
+                    item.hide_render = True
+            background = scene.world.node_tree.nodes["Background"]
+            background.inputs[0].default_value, background.inputs[1].default_value = (1, 1, 1, 1), 1.0
+            scene.view_settings.exposure = 0.0
         _samples(12, bounces=1, fine=False)
         plans = {vehicle.id: vehicle for vehicle in self._scenario.vehicles}
         for number, (name, key) in enumerate(todo.items(), 1):

@@ -33,7 +33,9 @@ def row(folder: Path) -> Any:
                 tile = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
                 text = f"{truth.scene}  {frame.time:.1f} s"
                 for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-                    cv2.putText(tile, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA)
+                    cv2.putText(
+                        tile, text, (WIDTH - 200, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA
+                    )
                 tiles.append(tile)
                 wanted.pop(0)
     while len(tiles) < COLUMNS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +69,9 @@ class Project:
         """Every vehicle's motion, from SUMO."""
         from scripts.footage import traffic
 
-        return traffic.simulate(self.scenario, self.folder / "sumo")
+        # a folder of its own: several processes may work on one scene
+        with tempfile.TemporaryDirectory() as folder:
+            return traffic.simulate(self.scenario, Path(folder))
 
     @cached_property
     def plates(self) -> dict[str, Plate]:

@@ -168,7 +168,7 @@ def set_light(light: Light) -> None:
         colour, strength = {
             "overcast": ((0.80, 0.87, 1.0), 0.95),
             "dusk": ((0.42, 0.50, 0.80), 0.34),
-            "night": ((0.10, 0.13, 0.25), 0.05),
+            "night": ((0.16, 0.17, 0.22), 0.12),
         }[light.kind]
         background.inputs[0].default_value = (*colour, 1)
         background.inputs[1].default_value = strength
@@ -370,17 +370,17 @@ def _surroundings(scenario: Scenario) -> None:
             item.rotation_euler[2] = rnd.uniform(0, 6.28)
             item.scale = (rnd.uniform(0.8, 1.15),) * 3
     builder = MeshBuilder("lamp_posts")
-    for y in range(-87, 95, 30):
+    # at a junction the nearest posts stand a little before it
+    rows = [s * (clear + 7.0 + 24 * k) for s in (1, -1) for k in range(4)] if junction else list(range(-87, 95, 30))
+    for y in rows:
         for sign in (1, -1):
-            if junction and abs(y) < clear:
-                continue
             builder.cylinder((sign * (edge + 0.8), y, 3.75), 0.09, 7.5, "pole", "Z", 12)
             builder.tube((sign * (edge + 0.8), y, 7.4), (sign * (edge - 1.6), y, 7.9), 0.05, "pole")
             builder.box((sign * (edge - 1.8), y, 7.9), (0.6, 0.25, 0.1), "white", 0.03)
             if scenario.light.kind in ("dusk", "night"):
                 lamp = bpy.data.lights.new("street_lamp", "SPOT")
-                lamp.energy = 900.0 if scenario.light.kind == "night" else 350.0
-                lamp.color, lamp.spot_size, lamp.spot_blend = (1.0, 0.80, 0.55), math.radians(140), 0.6
+                lamp.energy = 1000.0 if scenario.light.kind == "night" else 350.0
+                lamp.color, lamp.spot_size, lamp.spot_blend = (1.0, 0.86, 0.66), math.radians(155), 0.5
                 lamp.shadow_soft_size = 0.25
                 link(bpy.data.objects.new("street_lamp", lamp)).location = (sign * (edge - 1.8), y, 7.8)
     link(bpy.data.objects.new("lamp_posts", builder.finish()))
