@@ -273,6 +273,18 @@ class Site(_Model):
                 )
         if self.red_light is not None and not any(lane.signal_head for lane in self.lanes):
             raise ValueError("red_light is given but no lane names the signal head that governs it")
+        lines: list[tuple[str, MetreLine]] = []
+        if self.red_light is not None:
+            lines += [
+                ("red_light: stop_line_m", self.red_light.stop_line_m),
+                ("red_light: second_line_m", self.red_light.second_line_m),
+            ]
+        if self.speed is not None:
+            lines += [("speed: section_lines_m", line) for line in self.speed.section_lines_m]
+        for lane in self.lanes:
+            for what, line in lines:
+                if _runs_along(line, lane.centreline_m):
+                    raise ValueError(f"{what} runs along lane {lane.id}, so that nobody can cross it")
         return self
 
     @property
@@ -347,6 +359,13 @@ def _refuse_short(line: MetreLine, what: str) -> None:
     (x1, y1), (x2, y2) = line
     if float(np.hypot(x2 - x1, y2 - y1)) < 0.1:
         raise ValueError(f"{what}: the two points are less than 0.1 m apart")
+
+
+def _runs_along(line: MetreLine, centreline: MetreLine) -> bool:
+    """Whether a line makes less than about 6 degrees with a lane."""
+    a, b = np.subtract(line[1], line[0]), np.subtract(centreline[1], centreline[0])
+    sine = abs(a[0] * b[1] - a[1] * b[0]) / (np.linalg.norm(a) * np.linalg.norm(b))
+    return bool(sine < 0.1)
 
 
 def _has_general_quad(points: np.ndarray[Any, Any]) -> bool:

@@ -228,6 +228,13 @@ def test_detect_and_models(tmp_path: Path, run, monkeypatch) -> None:
     assert "not a picture" in one_line(err)
 
 
+def test_bench_refuses_what_is_no_recording(made: Path, tmp_path: Path, run) -> None:
+    for path in (tmp_path / "none.mp4", tmp_path):
+        code, _, err = run("bench", path, "--site", made / "site.yaml")
+        assert code == 3
+        assert str(path) in one_line(err)
+
+
 def test_site_check_draws_and_reports(made: Path, tmp_path: Path, run) -> None:
     target = tmp_path / "overlay.png"
     code, out, _ = run("site", "check", made / "site.yaml", "--frame", made / "clip.mp4", "-o", target, "--json")

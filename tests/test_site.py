@@ -49,6 +49,7 @@ def set_(document: dict, path: str, value: object) -> None:
         ("lanes.0.signal_head", "other", "not in signal_heads"),
         ("lanes.1.id", "1", "share an id"),
         ("red_light.stop_line_m", [[0, 0], [0, 0]], "0.1 m apart"),
+        ("red_light.stop_line_m", [[-4.8, -16], [-4.8, -2]], "runs along lane 1"),
         ("speed.zone_m", [[0, 0], [1, 1], [2, 2]], "less than 1 m"),
         ("calibration.points", [{"px": [0, 0], "m": [0, 0]}] * 3, "3 calibration points; a homography needs"),
         (

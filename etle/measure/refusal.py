@@ -20,7 +20,6 @@ class RefusalReason(enum.StrEnum):
     SECONDARY_CHECK_DISAGREES = "secondary_check_disagrees"
     SECTION_NOT_PASSED = "section_not_passed"
     TOO_UNCERTAIN = "too_uncertain"
-    LANE_UNCLEAR = "lane_unclear"
     WITHIN_TOLERANCE = "within_tolerance"
     LINE_NOT_OBSERVED = "line_not_observed"
     STOPPED_PAST_LINE = "stopped_past_line"

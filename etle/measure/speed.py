@@ -53,8 +53,6 @@ class SpeedMeasurement:
     distance_m: float
     point_count: int
     residual_rms_m: float
-    middle_frame_index: int
-    """Frame in the middle of the zone."""
 
 
 def measure_speed(
@@ -143,7 +141,6 @@ def measure_speed(
             f"{3.6 * speed.value:.1f} km/h over the zone, {3.6 * secondary.value:.1f} km/h between the section lines "
             f"(joint uncertainty {3.6 * joint:.1f})",
         )
-    frames = path.frame_index[inside]
     return SpeedMeasurement(
         speed_mps=speed,
         secondary_mps=secondary,
@@ -154,7 +151,6 @@ def measure_speed(
         distance_m=abs(distance),
         point_count=int(inside.sum()),
         residual_rms_m=float(np.sqrt((residual**2).mean())),
-        middle_frame_index=int(frames[len(frames) // 2]),
     )
 
 

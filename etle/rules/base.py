@@ -26,8 +26,6 @@ class Passage:
     second_line: LineCrossing | None = None
     stop_line_along_m: float | None = None
     """Where the stop line lies along the lane; None where the site has none."""
-    furthest_m: float = 0.0
-    """Furthest position of the front along the lane."""
     speed: SpeedMeasurement | Refusal | None = None
 
 

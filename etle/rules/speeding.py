@@ -69,6 +69,7 @@ def judge(passage: Passage, policy: SpeedPolicy) -> Violation | Refusal | None:
             "measured_over_m": measured.distance_m,
             "measured_over_s": measured.end_s - measured.start_s,
             "frames_measured": float(measured.point_count),
+            "residual_rms_m": measured.residual_rms_m,
         },
         budget=tuple((name, KMH_PER_MPS * u, "km/h") for name, u in measured.budget),
         moments=(

@@ -22,7 +22,6 @@ def judged(kmh: float, u95_kmh: float = 1.0, tolerance: float = 3.0, limit: floa
         distance_m=25.0,
         point_count=50,
         residual_rms_m=0.05,
-        middle_frame_index=275,
     )
     track = Track("t", "car", (TrackPoint(1, 10.0, (0, 0, 10, 10), "car", 0.9),))
     policy = SpeedPolicy(limit, "a law", lambda _: tolerance)
