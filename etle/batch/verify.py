@@ -8,7 +8,8 @@ from pathlib import Path
 from etle.cases.db import open_database
 from etle.cases.store import get_case
 from etle.errors import InputError
-from etle.evidence.bundle import MANIFEST, Fault, verify_bundle
+from etle.evidence.bundle import MANIFEST, verify_bundle
+from etle.evidence.chain import Fault
 from etle.settings import Settings
 
 

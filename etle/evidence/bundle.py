@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from etle.errors import EvidenceError, InputError, StoreError
+from etle.evidence.chain import Fault, canonical_json
 from etle.types import BoxPx
 
 MANIFEST = "case.json"
@@ -61,24 +62,6 @@ class Bundle:
     facts: Mapping[str, Any]
     files: tuple[BundleFile, ...]
     """All files, the manifest included."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something in a bundle that is not as its manifest says."""
-
-    path: str
-    what: str
-
-
-def canonical_json(value: object) -> bytes:
-    """One byte string for one value: sorted keys, no spaces, UTF-8, no NaN (in the manner of RFC 8785).
-
-    Raises:
-        ValueError: The value holds NaN or infinity.
-        TypeError: The value holds something JSON cannot.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def case_key(recording_sha256: str, site_id: str, kind: str, event_t_s: float, box_px: BoxPx) -> str:

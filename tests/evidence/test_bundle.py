@@ -115,12 +115,6 @@ def test_unwritable_and_missing(tmp_path: Path, clip: Path) -> None:
         b.verify_bundle(tmp_path)
 
 
-def test_canonical_json_is_one_byte_string_for_one_value() -> None:
-    assert b.canonical_json({"b": 1, "a": [1.5, "é"]}) == '{"a":[1.5,"é"],"b":1}'.encode()
-    with pytest.raises(ValueError, match="JSON"):
-        b.canonical_json({"a": float("nan")})
-
-
 def test_case_key_tells_cases_apart_and_is_stable() -> None:
     base = b.case_key("f" * 64, "s", "red_light", 10.0, (0, 0, 10, 10))
     assert base == b.case_key("f" * 64, "s", "red_light", 10.0, (0, 0, 10, 10))
