@@ -74,6 +74,11 @@ class Studio:
 
     def keys(self, keys: list[Key], say: Callable[[str], None]) -> None:
         """The key pictures, the shadows and the meshes of all vehicles that appear."""
+        self.key_pictures(keys, say)
+        self._shadows(keys, say)
+
+    def key_pictures(self, keys: list[Key], say: Callable[[str], None]) -> None:
+        """The key pictures and the meshes."""
         plans = {vehicle.id: vehicle for vehicle in self._scenario.vehicles}
         for name in dict.fromkeys(key.vehicle for key in keys):
             self._place_in_scene(plans[name])
@@ -96,7 +101,6 @@ class Studio:
             _save(self._key_path(key), lambda p, window=place: self._render(p, window, transparent=True))
             left = (time.monotonic() - started) / made * (len(todo) - made)
             say(f"key {made}/{len(todo)} {key.vehicle}#{key.number} {w}x{h}, {left / 60:.1f} min left")
-        self._shadows(keys, say)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

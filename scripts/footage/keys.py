@@ -110,7 +110,7 @@ def plan_keys(
             window = window_of(camera, to_world(corners, pose), 8)
             if window is None or not in_picture(camera, window):
                 continue
-            key = Key(name, len(made), pose, _within_overscan(camera, window))
+            key = Key(name, len(made), pose, key_window(camera, window))
             if not made or _differs(camera, made[-1].pose, pose):
                 made.append(key)
             last_seen = key
@@ -130,7 +130,8 @@ def neighbours(camera: Camera, keys: list[Key], pose: Pose) -> tuple[Key, Key, f
     return a, b, da / (da + db) if da + db > 1e-9 else 0.0
 
 
-def _within_overscan(camera: Camera, window: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def key_window(camera: Camera, window: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The part of a window that a key picture keeps, in multiples of five pixels."""
     x, y, w, h = window
     x0, y0 = max(x, -OVERSCAN_PX), max(y, -OVERSCAN_PX)
     x1, y1 = min(x + w, camera.width + OVERSCAN_PX), min(y + h, camera.height + OVERSCAN_PX)
@@ -139,7 +140,8 @@ def _within_overscan(camera: Camera, window: tuple[int, int, int, int]) -> tuple
     return x0, y0, max(10, x1 - x0), max(10, y1 - y0)
 
 
-def _seen_from(camera: Camera, pose: Pose) -> tuple[float, Array]:
+def seen_from(camera: Camera, pose: Pose) -> tuple[float, Array]:
+    """Metres from the camera, and the unit vector to it in the body's own frame."""
     offset = np.array(camera.position_m) - np.array([pose.x_m, pose.y_m, 0.6])
     distance = float(np.linalg.norm(offset))
     a = math.radians(90.0 - pose.heading_deg)
@@ -149,8 +151,8 @@ def _seen_from(camera: Camera, pose: Pose) -> tuple[float, Array]:
 
 def _distance(camera: Camera, a: Pose, b: Pose) -> float:
     """How different two poses look; 1 is a new key."""
-    da, va = _seen_from(camera, a)
-    db, vb = _seen_from(camera, b)
+    da, va = seen_from(camera, a)
+    db, vb = seen_from(camera, b)
     turn = abs((a.heading_deg - b.heading_deg + 180) % 360 - 180)
     angle = math.degrees(math.acos(float(np.clip(va @ vb, -1, 1))))
     return max(abs(math.log(da / db)) / DISTANCE_STEP, angle / DIRECTION_STEP_DEG, turn / HEADING_STEP_DEG)
