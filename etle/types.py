@@ -122,6 +122,31 @@ class SignalInterval:
     """Uncertainty of ``start_s``: the change happened between the frame before and this one."""
 
 
+class FaultKind(enum.StrEnum):
+    """What a recording can be wrong with for a while."""
+
+    CAMERA_MOVED = "camera_moved"
+    FROZEN_FRAMES = "frozen_frames"
+    CORRUPT_FRAMES = "corrupt_frames"
+    CLOCK_JUMP = "clock_jump"
+    CLOCK_DISAGREES = "clock_disagrees"
+    SIGNAL_HIDDEN = "signal_hidden"
+    EXPOSURE_FAILURE = "exposure_failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something a recording was wrong with from ``start_s`` to ``end_s``, found while processing it."""
+
+    kind: FaultKind
+    start_s: float
+    end_s: float
+    detail: str
+    """Particulars in one sentence, with figures."""
+    subject: str = ""
+    """The signal head concerned; empty where the whole picture is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """A reference point passed a surveyed line."""

@@ -123,6 +123,11 @@ class FootageFaults:
         """All counts by name."""
         return dataclasses.asdict(self)
 
+    @property
+    def damage(self) -> int:
+        """How often the pictures themselves were damaged so far."""
+        return self.corrupt_packets + self.undecodable_packets + self.corrupt_frames + self.frames_missing
+
     def __bool__(self) -> bool:
         return any(self.as_dict().values())
 
@@ -317,6 +322,13 @@ class FootageReader:
         if self._origin is None:
             raise ValueError("no usable timestamps")
         return float((pts - self._origin) * self._base)
+
+    def key_times_s(self) -> list[float]:
+        """Times of the pictures at which decoding can start; empty where the timestamps cannot be used."""
+        if self._origin is None:
+            return []
+        table = self._table
+        return [self.time_of(int(pts)) for pts in np.sort(table.pts[table.key & (table.pts >= self._origin)])]
 
     @property
     def interval_s(self) -> float:
