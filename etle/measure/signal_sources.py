@@ -1,0 +1,191 @@
+"""Two witnesses of one signal head: the picture and the controller's log.
+
+The controller's clock and the recording's differ by an unknown offset. It is found from the changes both saw: the
+offset on which most changes agree, its value the median over them. A camera's change lies between two frames, a log's
+within its resolution; both are rectangular (JCGM 100:2008, 4.3.7). Then the two must show the same states, but for
+what the clocks leave open at a change; where they do not, nothing may be decided by either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from etle.types import SignalInterval, SignalState
+
+LATENCY_S = 0.2
+"""A lamp follows its command by up to this much (filament lamps the slowest)."""
+MATCH_S = 0.3
+"""Changes further apart than this, beyond their own uncertainties, are not the same change."""
+DISTINCT_S = 1.0
+"""Two offsets that fit equally well and lie further apart than this leave the matter open."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """The controller's clock less the recording's, seconds."""
+
+    value_s: float
+    u95_s: float
+    matched: int
+    """Changes both saw."""
+    seen: int
+    """Changes the camera saw clearly."""
+    worst_s: float
+    """Largest departure of a matched change from the offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A stretch in which the two show different states."""
+
+    start_s: float
+    end_s: float
+    camera: SignalState
+    controller: SignalState
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    t_s: float
+    half_s: float
+    before: SignalState
+    after: SignalState
+
+
+def clock_offset(
+    camera: Sequence[SignalInterval], controller: Sequence[SignalInterval], *, search_s: float
+) -> ClockOffset | str:
+    """The controller's clock less the recording's.
+
+    Args:
+        camera: What the pixels showed; a change lies within ``start_u95_s`` before ``start_s``.
+        controller: What the log says, in seconds after the recording's start by the controller's clock; a change lies
+            within ``start_u95_s`` either side of ``start_s``.
+        search_s: The offset is looked for this far either side of zero.
+
+    Returns:
+        The offset, or why there is none.
+    """
+    seen = [_Change(b.start_s - b.start_u95_s / 2, b.start_u95_s / 2, a.state, b.state) for a, b in _known(camera)]
+    logged = [_Change(b.start_s, b.start_u95_s, a.state, b.state) for a, b in _known(controller)]
+    if not seen:
+        return "the recording shows no clear change of the signal"
+    if not logged:
+        return "the log holds no change of this signal group"
+    ways = [d for s in seen for e in logged if _same(s, e) and abs(d := e.t_s - s.t_s) <= search_s]
+    if not ways:
+        return f"no change in the log fits one in the picture within {search_s:.0f} s"
+    ranked = sorted(
+        ((len(match), -sum(abs(r) for r in match), d) for d in ways if (match := _residuals(seen, logged, d))),
+        reverse=True,
+    )
+    count, _, best = ranked[0]
+    if any(n == count and abs(d - best) > DISTINCT_S for n, _, d in ranked):
+        return f"several offsets fit equally well ({count} of {len(seen)} changes)"
+    near = [d for d in ways if abs(d - best) <= MATCH_S + max(c.half_s for c in (*seen, *logged))]
+    value = float(np.median(near))
+    residuals = np.array(_residuals(seen, logged, value))
+    expected = float(np.sqrt(np.mean([c.half_s**2 for c in seen]) / 3 + np.mean([c.half_s**2 for c in logged]) / 3))
+    scatter = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
+    # On a fixed plan every change falls alike between frames and ticks: resolutions do not average out. Scatter beyond
+    # what they explain is a clock that runs unevenly: it holds for every single change.
+    u95 = 2 * scatter * float(np.sqrt(1 + 1 / count)) if scatter > 1.5 * expected else 2 * expected
+    return ClockOffset(value, u95, count, len(seen), float(np.abs(residuals).max(initial=0.0)))
+
+
+def on_recording_clock(controller: Sequence[SignalInterval], offset: ClockOffset) -> list[SignalInterval]:
+    """The log's intervals in the recording's time, the offset's uncertainty added to their own."""
+    return [
+        SignalInterval(
+            i.state,
+            i.start_s - offset.value_s,
+            i.end_s - offset.value_s,
+            i.source,
+            float(np.hypot(i.start_u95_s, offset.u95_s)),
+        )
+        for i in controller
+    ]
+
+
+def disagreements(camera: Sequence[SignalInterval], controller: Sequence[SignalInterval]) -> list[Disagreement]:
+    """Where the two, on one clock, show different states for longer than their uncertainties explain.
+
+    A lamp's delay is allowed for. What either does not know contradicts nothing.
+    """
+    found = []
+    for seen in camera:
+        if seen.state is SignalState.UNKNOWN:
+            continue
+        for logged in controller:
+            start, end = max(seen.start_s, logged.start_s), min(seen.end_s, logged.end_s)
+            if end <= start or logged.state in (SignalState.UNKNOWN, seen.state):
+                continue
+            open_s = LATENCY_S + seen.start_u95_s + logged.start_u95_s + _next_u95(camera, seen) + _next_u95(
+                controller, logged
+            )  # fmt: skip
+            if end - start > open_s:
+                found.append(Disagreement(start, end, seen.state, logged.state))
+    return sorted(found, key=lambda d: d.start_s)
+
+
+def combined(camera: Sequence[SignalInterval], controller: Sequence[SignalInterval]) -> list[SignalInterval]:
+    """What is known from both: the picture where it shows the lamp, the log where the picture does not.
+
+    Args:
+        camera: Contiguous, in order.
+        controller: On the recording's clock, in order.
+    """
+    pieces: list[SignalInterval] = []
+    for seen in camera:
+        if seen.state is not SignalState.UNKNOWN:
+            pieces.append(seen)
+            continue
+        at = seen.start_s
+        for logged in controller:
+            start, end = max(logged.start_s, at), min(logged.end_s, seen.end_s)
+            if end <= start or logged.state is SignalState.UNKNOWN:
+                continue
+            if start > at:
+                pieces.append(SignalInterval(SignalState.UNKNOWN, at, start, seen.source, seen.start_u95_s))
+            pieces.append(SignalInterval(logged.state, start, end, logged.source, logged.start_u95_s))
+            at = end
+        if at < seen.end_s:
+            pieces.append(SignalInterval(SignalState.UNKNOWN, at, seen.end_s, seen.source, seen.start_u95_s))
+    merged: list[SignalInterval] = []
+    for piece in pieces:
+        if merged and merged[-1].state is piece.state:
+            last = merged[-1]
+            merged[-1] = SignalInterval(last.state, last.start_s, piece.end_s, last.source, last.start_u95_s)
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _known(intervals: Sequence[SignalInterval]) -> list[tuple[SignalInterval, SignalInterval]]:
+    lit = (SignalState.RED, SignalState.AMBER, SignalState.GREEN)
+    return [(a, b) for a, b in pairwise(intervals) if a.state in lit and b.state in lit and a.state is not b.state]
+
+
+def _same(seen: _Change, logged: _Change) -> bool:
+    return (seen.before, seen.after) == (logged.before, logged.after)
+
+
+def _residuals(seen: Sequence[_Change], logged: Sequence[_Change], offset_s: float) -> list[float]:
+    """For each change of the camera that the log has as well: how far apart they are after the offset."""
+    found = []
+    for change in seen:
+        off = [e.t_s - change.t_s - offset_s for e in logged if _same(change, e)]
+        nearest = min(off, key=abs, default=None)
+        reach = MATCH_S + change.half_s + max(e.half_s for e in logged)
+        if nearest is not None and abs(nearest) <= reach:
+            found.append(nearest)
+    return found
+
+
+def _next_u95(line: Sequence[SignalInterval], interval: SignalInterval) -> float:
+    later = [i.start_u95_s for i in line if i.start_s >= interval.end_s]
+    return later[0] if later else 0.0
