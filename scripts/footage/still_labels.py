@@ -6,6 +6,7 @@ vehicles, plates of a few pixels, heads behind a truck.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,17 +50,34 @@ class Shown:
     """The whole silhouette, clipped to the picture."""
     plate_quad_px: Sequence[tuple[float, float]] | None
     plate_visible_fraction: float
+    position_m: tuple[float, float]
+    """The point of the road below the middle of its front bumper."""
 
 
-def labels_of(shown: Iterable[Shown], heads: Iterable[Box], width: int, height: int) -> list[Label]:
+@dataclass(frozen=True)
+class Head:
+    """A signal head that faces the camera."""
+
+    box_px: Box
+    position_m: tuple[float, float]
+
+
+def labels_of(
+    shown: Iterable[Shown], heads: Iterable[Head], camera_m: Sequence[float], width: int, height: int
+) -> list[Label]:
     """What to label in one picture.
 
     Args:
         shown: The vehicles.
-        heads: Boxes of the signal heads, clipped or not.
+        heads: The signal heads, in the picture or not.
+        camera_m: Where the camera is; x and y are used.
         width: Of the picture.
         height: Of the picture.
     """
+
+    def away(position_m: tuple[float, float]) -> float:
+        return math.hypot(position_m[0] - camera_m[0], position_m[1] - camera_m[1])
+
     shown = list(shown)
     found = []
     for item in shown:
@@ -74,11 +92,12 @@ def labels_of(shown: Iterable[Shown], heads: Iterable[Box], width: int, height: 
             if high[0] - low[0] >= LEAST_PLATE_PX:
                 found.append(Label("licence_plate", (float(low[0]), float(low[1]), float(high[0]), float(high[1]))))
     for head in heads:
-        box = max(head[0], 0.0), max(head[1], 0.0), min(head[2], float(width)), min(head[3], float(height))
-        if box[2] - box[0] < LEAST_HEAD_PX or _area(box) < 0.5 * _area(head):
+        x1, y1, x2, y2 = head.box_px
+        box = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+        if box[2] - box[0] < LEAST_HEAD_PX or _area(box) < 0.5 * _area(head.box_px):
             continue
-        # heads stand beside or beyond the traffic: whatever covers one hides it
-        if all(_shared(box, item.visible_box_px) < 0.5 * _area(box) for item in shown):
+        nearer = [item.visible_box_px for item in shown if away(item.position_m) < away(head.position_m)]
+        if all(_shared(box, other) < 0.5 * _area(box) for other in nearer):
             found.append(Label("traffic_light", box))
     return found
 
@@ -97,23 +116,23 @@ def cut(labels: Iterable[Label], x: int, y: int, width: int, height: int) -> lis
     return kept
 
 
-def head_boxes(road: Road, camera: Camera) -> list[Box]:
-    """Boxes of the three heads that face the camera, as ``street.py`` sets them up, where they are before the lens."""
+def heads_of(road: Road, camera: Camera) -> list[Head]:
+    """The three heads that face the camera, as ``street.py`` sets them up, where they are before the lens."""
     edge, far = road.lanes * road.lane_width_m, road.cross_lanes * road.lane_width_m
     places = (
         (-edge - 0.72, road.stop_line_y_m + 0.3, 2.0),
         (-edge - 1.2, far + 4.0, 2.6),
         (0.0, far + 6.5, 2.6),
     )
-    boxes = []
+    heads = []
     wide, high = _HEADS_M
     for x, y, foot in places:
         corners = [(x + s * wide / 2, y - 0.12, foot + k * high) for s in (-1, 1) for k in (0, 1)]
         pixels, depth = camera.project(np.array(corners))
         if depth.min() > 1:
             low, top = pixels.min(axis=0), pixels.max(axis=0)
-            boxes.append((float(low[0]), float(low[1]), float(top[0]), float(top[1])))
-    return boxes
+            heads.append(Head((float(low[0]), float(low[1]), float(top[0]), float(top[1])), (x, y)))
+    return heads
 
 
 def row(label: Label, width: int, height: int) -> str:
@@ -148,27 +167,28 @@ def scene_stills(scene: Path, every: int) -> Iterator[tuple[str, np.ndarray, lis
     truth = t.read(scene / "truth.json")
     names = {vehicle.id: vehicle.label for vehicle in truth.vehicles}
     scenario = _scenario_of(truth)
-    if truth.road.kind != "junction":
-        heads = []
-    elif scenario is not None:
-        heads = head_boxes(scenario.road, _camera_of(scenario))
-    else:
-        heads = [truth.road.head_box_px] if truth.road.head_box_px is not None else []
+    heads = []
+    if truth.road.kind == "junction" and scenario is not None:
+        heads = heads_of(scenario.road, _camera_of(scenario))
     with av.open(str(scene / truth.clip)) as container:
         for index, frame in enumerate(container.decode(video=0)):
             if index % every:
                 continue
             seen = truth.frames[index]
             dx, dy = seen.sway_px
-            moved = [(a + dx, b + dy, c + dx, d + dy) for a, b, c, d in heads]
+            moved = [
+                Head((x1 + dx, y1 + dy, x2 + dx, y2 + dy), head.position_m)
+                for head in heads
+                for x1, y1, x2, y2 in (head.box_px,)
+            ]
             shown = [
                 Shown(
                     names[item.id], item.visible_box_px, item.visible_fraction, item.box_px, item.plate_quad_px,
-                    item.plate_visible_fraction,
+                    item.plate_visible_fraction, item.position_m,
                 )
                 for item in seen.vehicles
             ]  # fmt: skip
-            labels = labels_of(shown, moved, truth.width, truth.height)
+            labels = labels_of(shown, moved, truth.camera.position_m, truth.width, truth.height)
             yield f"{truth.scene}_{index:05d}", frame.to_ndarray(format="bgr24"), labels
 
 

@@ -49,7 +49,7 @@ RIDERS: dict[tuple[str, tuple[bool, bool]], int] = {
     ("motorcycle", (True, True)): 10, ("motorcycle", (False, True)): 5, ("motorcycle_two", (True, True)): 5,
     ("motorcycle_two", (True, False)): 4, ("motorcycle_two", (False, False)): 2,
 }  # fmt: skip
-VIEW_STEP_DEG = 9.0
+VIEW_STEP_DEG = 11.0
 """Directions nearer than this share one key picture of a body."""
 DISTANCE_RATIO = 2.5
 _GAP_M = 0.25
@@ -301,12 +301,12 @@ def photograph(compositor: StillCompositor, project: StillProject, index: int) -
     shown = [
         still_labels.Shown(
             classes[item.vehicle], item.visible_box_px, item.visible_fraction, item.box_px, item.plate_quad_px,
-            item.plate_visible_fraction,
+            item.plate_visible_fraction, (item.pose.x_m, item.pose.y_m),
         )
         for item in seen
     ]  # fmt: skip
-    heads = still_labels.head_boxes(scenario.road, project.camera) if scenario.signal else []
-    labels = still_labels.labels_of(shown, heads, image.shape[1], image.shape[0])
+    heads = still_labels.heads_of(scenario.road, project.camera) if scenario.signal else []
+    labels = still_labels.labels_of(shown, heads, project.camera.position_m, image.shape[1], image.shape[0])
     rnd = random.Random(f"photograph/{scenario.seed}/{index}")
     return vary(image, labels, rnd)
 
