@@ -8,6 +8,7 @@ only, and vehicles that did nothing wrong leave no picture behind.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,10 +21,13 @@ import numpy as np
 
 from etle import __version__
 from etle.errors import EvidenceError, FootageError
-from etle.evidence.bundle import Bundle, case_key, write_bundle
+from etle.evidence.bundle import SCHEMA, Bundle, case_key, write_bundle
+from etle.evidence.files import unwritable
 from etle.evidence.overlay import draw_decision
+from etle.evidence.seal import Ledger
 from etle.footage.clip import cut_clip
 from etle.footage.reader import FootageReader, StreamInfo, open_footage
+from etle.measure.continuity import break_at
 from etle.measure.crossing import LineCrossing, front_crossing
 from etle.measure.ground import GroundPlane, ground_plane_of
 from etle.measure.path import GroundPath, LaneAxis, assign_lane, edge_px, ground_path
@@ -127,6 +131,8 @@ class Analysis:
     faults: Mapping[str, int | float | bool]
     marks: Mapping[str, tuple[TrackMark, ...]] = field(default_factory=dict)
     """Moments at which a track is doubtful, by track id."""
+    untimed: frozenset[int] = frozenset()
+    """Frames whose timestamp was estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,7 @@ class ProposedCase:
 
     facts: Mapping[str, Any]
     pictures: Mapping[str, tuple[str, bytes]]
+    """Role -> (file name, content): pictures, and the site file."""
     clip_name: str
     clip_start_s: float
     clip_end_s: float
@@ -246,6 +253,7 @@ def analyse(
         refused=tuple(refused),
         faults=reader.faults.as_dict(),
         marks=marks,
+        untimed=frozenset(untimed),
     )
 
 
@@ -261,7 +269,7 @@ def _judge(
     axes = [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m, lane.signal_head) for lane in site.lanes]
     passages, violations, refused = [], [], []
     for track in tracks:
-        passage = _passage(track, site, plane, axes, untimed)
+        passage = _passage(track, site, plane, axes, untimed, tools.detector.model_name)
         if passage is None:
             continue
         passages.append(passage)
@@ -270,7 +278,7 @@ def _judge(
                 violations.append(finding)
             elif isinstance(finding, Refusal):
                 refused.append(_refused(rule, track, finding))
-    return passages, *_one_each(violations, refused, site, plane, axes)
+    return passages, *_one_each(violations, refused, site, plane, axes, tools.detector.model_name)
 
 
 def _one_each(
@@ -279,6 +287,7 @@ def _one_each(
     site: Site,
     plane: GroundPlane,
     axes: Sequence[LaneAxis],
+    model: str,
 ) -> tuple[list[Violation], list[RefusedPassage]]:
     """One vehicle followed by two tracks is accused once, by the longer one."""
     by_lane = {axis.lane_id: axis for axis in axes}
@@ -286,7 +295,7 @@ def _one_each(
     kept: list[tuple[Violation, GroundPath]] = []
     twice = []
     for violation in sorted(violations, key=lambda v: -len(v.track.points)):
-        path = ground_path(violation.track, plane, by_lane[violation.lane_id], image_size=size)
+        path = ground_path(violation.track, plane, by_lane[violation.lane_id], image_size=size, model=model)
         other = next((k for k, p in kept if k.kind == violation.kind and same_vehicle(p, path)), None)
         if other is None:
             kept.append((violation, path))
@@ -305,12 +314,14 @@ def _refused(rule: str, track: Track, refusal: Refusal) -> RefusedPassage:
     return RefusedPassage(rule, track.track_id, track.label, track.points[0].t_s, track.points[-1].t_s, refusal)
 
 
-def _passage(track: Track, site: Site, plane: GroundPlane, axes: list[LaneAxis], untimed: set[int]) -> Passage | None:
+def _passage(
+    track: Track, site: Site, plane: GroundPlane, axes: list[LaneAxis], untimed: set[int], model: str
+) -> Passage | None:
     size = (site.image.width, site.image.height)
-    axis = assign_lane(track, plane, axes, image_size=size)
+    axis = assign_lane(track, plane, axes, image_size=size, model=model)
     if axis is None:
         return None
-    path = ground_path(track, plane, axis, image_size=size)
+    path = ground_path(track, plane, axis, image_size=size, model=model)
     front = path.along_m + path.front_offset_m
     stop = second = None
     stop_along = None
@@ -327,6 +338,7 @@ def _passage(track: Track, site: Site, plane: GroundPlane, axes: list[LaneAxis],
             zone_m=site.speed.zone_m,
             section_lines_m=site.speed.section_lines_m,
             image_size=size,
+            model=model,
             untimed_frames=untimed,
         )
     return Passage(
@@ -412,14 +424,24 @@ def process_recording(
     )
 
 
-def write_case(root: Path, source: Path, case: ProposedCase) -> Bundle:
-    """Cut the clip and write the bundle of a proposed case.
+def write_case(root: Path, source: Path, case: ProposedCase, *, ledger: Ledger | None = None) -> Bundle:
+    """Cut the clip, write the bundle of a proposed case and seal it.
+
+    Args:
+        root: Evidence directory.
+        source: The recording.
+        case: The proposed case.
+        ledger: Seals the bundle; None leaves it unsealed.
 
     Raises:
         StoreError: The evidence directory cannot be written.
         EvidenceError: The bundle's contract is not met.
+        InputError: There is no key to seal with.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(root, error) from error
     temporary = root / f".{case.facts['case_key'][:16]}-{case.clip_name}"
     try:
         cut = cut_clip(source, temporary, case.clip_start_s, case.clip_end_s)
@@ -436,7 +458,7 @@ def write_case(root: Path, source: Path, case: ProposedCase) -> Bundle:
                 "timestamps_exact": cut.timestamps_exact,
             }
         }
-        return write_bundle(root, facts, case.pictures, (f"clip{cut.path.suffix}", cut.path))
+        return write_bundle(root, facts, case.pictures, (f"clip{cut.path.suffix}", cut.path), ledger=ledger)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -465,9 +487,13 @@ def _gather(
             return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"no picture of the vehicle for {moment.role}")
         chosen[moment.role] = point
     size = (site.image.width, site.image.height)
-    if doubt := _doubt(analysis.marks.get(track.track_id, ()), chosen.values()):
+    path = _path_of(violation, site, plane, tools.detector.model_name)
+    start_s, end_s, doubt = _sure_span(analysis.marks.get(track.track_id, ()), path, violation.event_t_s)
+    if doubt is not None and any(not start_s < point.t_s < end_s for point in chosen.values()):
         return doubt
-    plate_points = choose_points(track.points, size, n=PLATE_FRAMES, edge_px=edge_px(size))
+    # a plate read beyond a doubtful moment may be another vehicle's
+    sure = [point for point in track.points if start_s < point.t_s < end_s]
+    plate_points = choose_points(sure, size, n=PLATE_FRAMES, edge_px=edge_px(size))
     wanted = {p.frame_index: p for p in (*chosen.values(), *plate_points)}
     frames = {frame.index: frame for frame in reader.frames_at(sorted(wanted))}
     if missing := set(wanted) - set(frames):
@@ -483,6 +509,7 @@ def _gather(
     facts = _facts(loaded, plane, analysis, violation, verdict, chosen, tools, begun)
     facts["software"]["plate_reader"] = plate_reader.name
     pictures = _pictures(site, plane, violation, shown, chosen, plate_points, frames, facts)
+    pictures["site"] = ("site.yaml", loaded.raw)
     times = [p.t_s for p in chosen.values()]
     return ProposedCase(
         facts=facts,
@@ -493,18 +520,37 @@ def _gather(
     )
 
 
-def _doubt(marks: Iterable[TrackMark], chosen: Iterable[TrackPoint]) -> Refusal | None:
-    """A track that may have gone over to another vehicle between the first and the last picture bears no case."""
-    times = [point.t_s for point in chosen]
+def _path_of(violation: Violation, site: Site, plane: GroundPlane, model: str) -> GroundPath:
+    lane = next(lane for lane in site.lanes if lane.id == violation.lane_id)
+    axis = LaneAxis.through(lane.id, lane.centreline_m, lane.width_m)
+    return ground_path(violation.track, plane, axis, image_size=(site.image.width, site.image.height), model=model)
+
+
+def _sure_span(marks: Iterable[TrackMark], path: GroundPath, event_t_s: float) -> tuple[float, float, Refusal | None]:
+    """The time around an event in which the track is one vehicle's beyond doubt.
+
+    A moment the tracker marked as doubtful stays so unless the path on the road goes through it unbroken.
+
+    Returns:
+        Start, end (open interval), and the refusal for what lies outside it; None when there is no doubt.
+    """
+    start_s, end_s = -math.inf, math.inf
+    refusal = None
     for mark in marks:
         if mark.kind is MarkKind.REATTACHED and mark.value < REATTACHED_S:
             continue
-        if min(times) <= mark.t_s <= max(times):
-            return Refusal(
-                RefusalReason.HANDED_OVER_TRACK,
-                f"the track may have changed vehicles at {mark.t_s:.2f} s ({mark.kind.value.replace('_', ' ')})",
-            )
-    return None
+        gap = break_at(path, mark.t_s)
+        if gap is not None and gap.one_vehicle:
+            continue
+        if mark.t_s <= event_t_s:
+            start_s = max(start_s, mark.t_s)
+        else:
+            end_s = min(end_s, mark.t_s)
+        refusal = refusal or Refusal(
+            RefusalReason.HANDED_OVER_TRACK,
+            f"the track may have changed vehicles at {mark.t_s:.2f} s ({mark.kind.value.replace('_', ' ')})",
+        )
+    return start_s, end_s, refusal
 
 
 def _read_track(
@@ -580,11 +626,11 @@ def _facts(
     if not plane.camera_foot_surveyed:
         unsure.append("The camera's position was derived from the calibration points, not surveyed")
     intervals: Sequence[SignalInterval] = ()
-    if violation.kind == red_light.KIND:
+    if violation.required_signal is not None:
         head = next(lane.signal_head for lane in site.lanes if lane.id == violation.lane_id)
         intervals = analysis.timelines[str(head)].intervals
     return {
-        "schema": "etle.case/1",
+        "schema": SCHEMA,
         "kind": violation.kind,
         "case_key": case_key(info.sha256, site.id, violation.kind, violation.event_t_s, event.box_px),
         "event_t_s": violation.event_t_s,
@@ -644,9 +690,11 @@ def _facts(
             for role, p in chosen.items()
         ],
         "track": [[p.frame_index, p.t_s, *p.box_px, p.score] for p in track.points],
+        "untimed_frames": sorted(analysis.untimed & {p.frame_index for p in track.points}),
         "software": {
             "version": __version__,
             "detector": tools.detector.name,
+            "detector_model": tools.detector.model_name,
             "detector_sha256": tools.detector.model_sha256,
         },
         "unsure": unsure,
@@ -688,7 +736,11 @@ def _pictures(
 ) -> dict[str, tuple[str, bytes]]:
     pictures = {role: (f"{role}.jpg", _jpeg(frames[point.frame_index].image)) for role, point in chosen.items()}
     event = chosen["frame_at"]
-    front = _front_px(site, plane, violation, event) if violation.kind == red_light.KIND else None
+    front = (
+        _front_px(site, plane, violation, event, facts["software"]["detector_model"])
+        if violation.kind == red_light.KIND
+        else None
+    )
     drawn = draw_decision(
         frames[event.frame_index].image,
         site,
@@ -722,14 +774,14 @@ def _shown_reading(verdict: PlateVerdict, grammar: PlateGrammar) -> PlateReading
     return max(counted, key=lambda r: min(r.char_probs, default=0.0), default=None)
 
 
-def _front_px(site: Site, plane: GroundPlane, violation: Violation, event: TrackPoint) -> tuple[float, float] | None:
-    lane = next(lane for lane in site.lanes if lane.id == violation.lane_id)
-    axis = LaneAxis.through(lane.id, lane.centreline_m, lane.width_m)
-    path = ground_path(violation.track, plane, axis, image_size=(site.image.width, site.image.height))
-    if len(path) == 0 or path.front_offset_m == 0:
+def _front_px(
+    site: Site, plane: GroundPlane, violation: Violation, event: TrackPoint, model: str
+) -> tuple[float, float] | None:
+    path = _path_of(violation, site, plane, model)
+    here = np.flatnonzero(path.frame_index == event.frame_index)
+    if len(here) == 0 or path.front_offset_m == 0:
         return None
-    reference = ((event.box_px[0] + event.box_px[2]) / 2, event.box_px[3])
-    ground = plane.to_ground([reference], height_m=path.reference.height_m)[0] + axis.direction * path.front_offset_m
+    ground = path.points_m[here[0]] + path.axis.direction * path.front_offset_m
     x, y = plane.to_image([ground])[0]
     return float(x), float(y)
 

@@ -49,21 +49,32 @@ def track_of(
     *,
     x_m: float = 0.0,
     label: str = "car",
-    height_m: float | None = None,
+    lip_m: float | None = None,
+    overhang_m: float | None = None,
+    approaching: bool = False,
     width_m: float = 1.7,
     noise_px: float = 0.0,
     seed: int = 0,
     track_id: str = "t1",
 ) -> Track:
-    """A vehicle whose lowest visible edge (at ``height_m``) is at y = along_y_m(t), seen by the camera as a box."""
-    from etle.measure.path import reference_points
+    """A vehicle whose bumper nearest the camera is at y = along_y_m(t), seen by the camera as a box.
 
-    z = reference_points()[label].height_m if height_m is None else height_m
+    The bumper's lip is ``lip_m`` above the road and the tyres stand ``overhang_m`` behind it (further from the camera);
+    which of the two the camera sees lowest, it finds out itself. None: as the class's rear (front, when
+    ``approaching``) has them.
+    """
+    from etle.measure.path import box_edge, reference_points
+
+    end = reference_points()[label].front if approaching else reference_points()[label].rear
+    z = end.lip_height_m if lip_m is None else lip_m
+    tyres = end.overhang_m if overhang_m is None else overhang_m
+    too_low = box_edge(label).frame_share * camera.width
     rng = np.random.default_rng(seed)
     points = []
     for index, (t, y) in enumerate(zip(times_s, along_y_m, strict=True)):
         left, right = camera.project(np.array([[x_m - width_m / 2, y, z], [x_m + width_m / 2, y, z]]))
-        middle, bottom = camera.project(np.array([[x_m, y, z]]))[0]
+        lip, contact = camera.project(np.array([[x_m, y, z], [x_m, y + tyres, 0.0]]))
+        middle, bottom = lip[0], max(lip[1], contact[1]) + too_low
         half = abs(right[0] - left[0]) / 2
         dx, dy = rng.normal(0, noise_px, 2)
         box = (middle - half + dx, bottom - 1.6 * half + dy, middle + half + dx, bottom + dy)

@@ -68,11 +68,14 @@ def draw(t: float, cars: Sequence[Car] = CARS) -> Image:
         if not 6.0 < rear < 60.0:
             continue
         x = LANES[car.lane]
-        z = 0.08  # the lowest edge, as the reference data say of a car
-        corners = CAMERA.project(
-            np.array([(x - 0.85, rear, z), (x + 0.85, rear, z), (x + 0.85, rear, 1.5), (x - 0.85, rear, 1.5)])
-        )
-        cv2.fillConvexPoly(image, np.round(corners * 16).astype(np.int32), COLOURS[car.colour], cv2.LINE_AA, shift=4)
+        # the lip and the tyres of a car's rear, as the reference data have them
+        for y, low, high in ((rear + 0.80, 0.0, 0.6), (rear, 0.28, 1.5)):
+            corners = CAMERA.project(
+                np.array([(x - 0.85, y, low), (x + 0.85, y, low), (x + 0.85, y, high), (x - 0.85, y, high)])
+            )
+            cv2.fillConvexPoly(
+                image, np.round(corners * 16).astype(np.int32), COLOURS[car.colour], cv2.LINE_AA, shift=4
+            )
     return image
 
 
@@ -139,6 +142,7 @@ class ColourDetector:
     """Finds the drawn vehicles by their colour, exactly."""
 
     name = "colour detector (test)"
+    model_name = "drawn"
     model_sha256 = "0" * 64
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:

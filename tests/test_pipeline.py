@@ -59,7 +59,7 @@ def test_red_light_times_are_true(result: RecordingResult) -> None:
 def test_speed_is_true_within_its_uncertainty(result: RecordingResult) -> None:
     [facts] = by_kind(result, "speeding")
     speed = facts["measurements"]["speed_kmh"]
-    assert speed["value"] == pytest.approx(80.0, abs=1.0)
+    assert speed["value"] == pytest.approx(80.0, abs=1.5)  # a pixel is 0.3 m at the far end
     assert abs(speed["value"] - 80.0) <= speed["u95"] < 4.0
     assert facts["measurements"]["enforced_kmh"] == pytest.approx(speed["value"] - max(3.0, speed["u95"]))
     # the innocents were measured too, and nothing of them is kept

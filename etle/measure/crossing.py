@@ -77,8 +77,8 @@ def front_crossing(path: GroundPath, line_m: tuple[PointM, PointM], name: str) -
     spread = max(1.0, float(np.sqrt(((residual / sigma) ** 2).mean())))
     lever = np.array([1.0, when - centre])
     u_fit = spread * float(np.sqrt(lever @ normal @ lever)) * np.sqrt(len(t) / 2)
-    edge = float(np.median(np.abs(path.edge_shift_m[window])))
-    u_position = float(np.sqrt(u_fit**2 + path.front_offset_u_m**2 + edge**2))
+    systematic = sum(float(np.median(shift[window])) ** 2 for shift in path.shifts_m.values())
+    u_position = float(np.sqrt(u_fit**2 + path.front_offset_u_m**2 + systematic))
     return LineCrossing(
         crossing=Crossing(t_s=float(when), u95_s=2 * u_position / float(speed), line=name),
         speed_mps=float(speed),

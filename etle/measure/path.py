@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,9 +22,9 @@ EDGE_SHARE = 0.0125
 """A box closer to the picture's edge than this share of the picture's height may be cut by it: its bottom or middle is
 not the vehicle's. Detectors place the edge of a cut vehicle up to 6 px inside a 720-px picture."""
 
-BOX_EDGE_U_PX = 1.5
-"""Standard uncertainty of a box's bottom edge before the residuals say otherwise, pixels (rendered truth, nano
-detector at 640 px on a 1280-px picture; see docs/metrology.md)."""
+BOX_EDGE_U_SHARE = 0.75 / 640
+"""Standard uncertainty of one box's bottom edge before the residuals say otherwise, as a share of the picture's longest
+side (rendered truth, nano detectors at 640 px; see docs/metrology.md)."""
 
 
 def edge_px(image_size: tuple[int, int]) -> float:
@@ -32,18 +33,39 @@ def edge_px(image_size: tuple[int, int]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class ReferencePoint:
-    """What is known beforehand about the tracked point of a vehicle class (k = 1)."""
+class VehicleEnd:
+    """One end of a vehicle class: what may be the lowest thing of it in a picture (k = 1)."""
 
-    height_m: float
-    height_u_m: float
+    lip_height_m: float
+    """Lower edge of the bumper above the road."""
+    lip_height_u_m: float
+    overhang_m: float
+    """From the bumper back to where the nearest tyres stand."""
+    overhang_u_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePoint:
+    """What is known beforehand about a vehicle class (k = 1)."""
+
+    front: VehicleEnd
+    rear: VehicleEnd
     length_m: float
     length_u_m: float
 
 
-def box_edge_u_share() -> float:
-    """Standard uncertainty of the detector's placement of a box's lower edge, as a share of the box's height."""
-    return float(_reference_data()["box_edge_u_share"])
+@dataclass(frozen=True, slots=True)
+class BoxEdge:
+    """Where a detector puts the lower edge of its boxes, below (+) or above (-) the vehicle's lowest visible point.
+
+    Networks see a picture scaled to a fixed size and err by about as many of *its* pixels whatever the vehicle's size:
+    the mean is corrected as a share of the picture's longest side. What one vehicle's mean may differ by (k = 1) has a
+    part of that kind and a part that grows with the box.
+    """
+
+    frame_share: float
+    u_frame_share: float
+    u_box_share: float
 
 
 @functools.cache
@@ -62,7 +84,26 @@ def reference_points() -> dict[str, ReferencePoint]:
     Raises:
         InputError: The data file is damaged.
     """
-    return {label: ReferencePoint(**values) for label, values in _reference_data()["classes"].items()}
+    return {
+        label: ReferencePoint(
+            VehicleEnd(**values["front"]), VehicleEnd(**values["rear"]), values["length_m"], values["length_u_m"]
+        )
+        for label, values in _reference_data()["classes"].items()
+    }
+
+
+@functools.cache
+def box_edge(label: str, model: str = "") -> BoxEdge:
+    """The box edge of a detector model, or of one that was never measured.
+
+    Args:
+        label: Vehicle label.
+        model: The model's name; the first entry of the data file whose name begins it counts.
+    """
+    for entry in _reference_data()["box_edges"]:
+        if entry["model"] and model.startswith(entry["model"]) and label in entry:
+            return BoxEdge(**entry[label])
+    return BoxEdge(**next(entry for entry in _reference_data()["box_edges"] if not entry["model"])[label])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,34 +146,41 @@ class LaneAxis:
 
 @dataclass(frozen=True, slots=True)
 class GroundPath:
-    """The tracked reference point of one vehicle on the road. Only observed, uncut boxes are in it."""
+    """The end of one vehicle that faces the camera, on the road. Only observed, uncut boxes are in it."""
 
     t_s: Array
     """(N,) presentation times, strictly increasing."""
     frame_index: NDArray[np.int64]
     """(N,)"""
     reference_px: Array
-    """(N, 2) bottom-centre of the box."""
+    """(N, 2) bottom-centre of the box, the detector's known misplacement corrected."""
     along_m: Array
-    """(N,) position along the lane."""
+    """(N,) position along the lane of the bumper that faces the camera."""
     across_m: Array
     """(N,) position to the left of the lane's middle."""
     sigma_m: Array
     """(N,) standard uncertainty along the lane from the box edge's pixel noise."""
     width_m: Array
     """(N,) the box's apparent width on the road, a check that one vehicle was followed."""
-    edge_shift_m: Array
-    """(N,) how far along the lane the position moves when every box's lower edge is misplaced by one standard
-    uncertainty, all in the same sense: a systematic error that no number of frames averages out."""
+    shifts_m: Mapping[str, Array]
+    """By cause, (N,) how far along the lane the positions move, all in the same sense, when that cause is one standard
+    uncertainty larger: systematic errors that no number of frames averages out."""
     axis: LaneAxis
     reference: ReferencePoint
     front_offset_m: float
-    """Distance from the tracked point to the vehicle's front, along the direction of travel."""
+    """Distance from the tracked end to the vehicle's front, along the direction of travel."""
     front_offset_u_m: float
     """Its standard uncertainty."""
 
     def __len__(self) -> int:
         return len(self.t_s)
+
+    @property
+    def points_m(self) -> Array:
+        """(N, 2) ground points of the tracked end."""
+        left = np.array([-self.axis.direction[1], self.axis.direction[0]])
+        result: Array = self.axis.origin_m + np.outer(self.along_m, self.axis.direction) + np.outer(self.across_m, left)
+        return result
 
 
 def ground_path(
@@ -141,37 +189,64 @@ def ground_path(
     axis: LaneAxis,
     *,
     image_size: tuple[int, int],
+    model: str = "",
     reference: ReferencePoint | None = None,
 ) -> GroundPath:
     """Put a track on the road.
 
-    The tracked point is the bottom-centre of the box. Whether that is the vehicle's front or its rear follows from
-    the direction of travel as the camera sees it.
+    The lowest visible point of a vehicle is either the lip of the bumper that faces the camera, at distance d and
+    height z, or the tyres behind it, on the road at d + o (o: overhang). Seen from height H they appear on the road at
+    d H / (H - z) and d + o, and the nearer of the two is the lower edge of the silhouette. So from the ground point g
+    of the box's lower edge d = max(g (H - z) / H, g - o): from afar the tyres are seen, from near by the lip. Seen
+    from the side it is the tyres that touch the road.
 
     Args:
         track: The track, in pixels.
         plane: The site's calibration.
         axis: The lane whose coordinates are wanted.
         image_size: (width, height), pixels.
+        model: Name of the detector model, for what is known of its boxes' lower edges.
         reference: Reference point of the class; from the data file when None.
     """
     reference = reference or reference_points()[track.label]
+    edge = box_edge(track.label, model)
     width, height = image_size
-    edge = edge_px(image_size)
+    margin = edge_px(image_size)
     kept = [
-        p for p in track.points if p.box_px[3] < height - edge and p.box_px[0] > edge and p.box_px[2] < width - edge
+        p
+        for p in track.points
+        if p.box_px[3] < height - margin and p.box_px[0] > margin and p.box_px[2] < width - margin
     ]
     t = np.array([p.t_s for p in kept], float)
     boxes = np.array([p.box_px for p in kept], float).reshape(-1, 4)
-    px = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]])
-    ground = plane.to_ground(px, height_m=reference.height_m)
-    coordinates = axis.coordinates(ground)
-    sigma = BOX_EDGE_U_PX * plane.metres_per_pixel(px, axis.direction) if len(px) else np.zeros(0)
-    left = plane.to_ground(boxes[:, [0, 3]], height_m=reference.height_m)
-    right = plane.to_ground(boxes[:, [2, 3]], height_m=reference.height_m)
-    misplaced = px + np.column_stack([np.zeros(len(px)), box_edge_u_share() * (boxes[:, 3] - boxes[:, 1])])
-    moved = axis.coordinates(plane.to_ground(misplaced, height_m=reference.height_m))
-    offset, offset_u = _front_offset(ground, plane, axis, reference)
+    tall = _heights(boxes, margin)
+    longest = max(image_size)
+    px = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3] - edge.frame_share * longest])
+    cosine = _view(plane.to_ground(px), plane, axis)
+
+    def end(
+        lip_u: float = 0.0, overhang_u: float = 0.0, frame_u: float = 0.0, box_u: float = 0.0, height_u: float = 0.0
+    ) -> Array:
+        up = frame_u * edge.u_frame_share * longest + box_u * edge.u_box_share * tall
+        at = px - np.column_stack([np.zeros(len(px)), up])
+        tyres = axis.coordinates(plane.to_ground(at))
+        if abs(cosine) <= _END_ON:
+            return tyres
+        side = reference.rear if cosine > 0 else reference.front
+        camera = plane.camera_height_m + height_u * plane.camera_height_u_m
+        lip = axis.coordinates(
+            plane.to_ground(at, height_m=side.lip_height_m + lip_u * side.lip_height_u_m, camera_height_m=camera)
+        )
+        overhang = side.overhang_m + overhang_u * side.overhang_u_m
+        # towards the camera is against the direction of travel when the rear is seen
+        tyres = tyres - [np.sign(cosine) * overhang, 0.0]
+        lip_is_lowest = (lip[:, 0] - tyres[:, 0]) * np.sign(cosine) > 0
+        return np.where(lip_is_lowest[:, None], lip, tyres)
+
+    coordinates = end()
+    sigma = BOX_EDGE_U_SHARE * longest * plane.metres_per_pixel(px, axis.direction) if len(px) else np.zeros(0)
+    left, right = plane.to_ground(boxes[:, [0, 3]]), plane.to_ground(boxes[:, [2, 3]])
+    offset, offset_u = _front_offset(cosine, reference)
     return GroundPath(
         t_s=t,
         frame_index=np.array([p.frame_index for p in kept], np.int64),
@@ -180,7 +255,13 @@ def ground_path(
         across_m=coordinates[:, 1],
         sigma_m=sigma,
         width_m=np.linalg.norm(right - left, axis=1),
-        edge_shift_m=moved[:, 0] - coordinates[:, 0],
+        shifts_m={
+            "box_edge": end(frame_u=1.0)[:, 0] - coordinates[:, 0],
+            "box_edge_with_size": end(box_u=1.0)[:, 0] - coordinates[:, 0],
+            "lip_height": end(lip_u=1.0)[:, 0] - coordinates[:, 0],
+            "overhang": end(overhang_u=1.0)[:, 0] - coordinates[:, 0],
+            "camera_height": end(height_u=1.0)[:, 0] - coordinates[:, 0],
+        },
         axis=axis,
         reference=reference,
         front_offset_m=offset,
@@ -188,17 +269,34 @@ def ground_path(
     )
 
 
-def _front_offset(ground: Array, plane: GroundPlane, axis: LaneAxis, reference: ReferencePoint) -> tuple[float, float]:
-    """Bottom-centre to front: 0 for approaching, the vehicle's length for receding, about half when seen side-on."""
+def _heights(boxes: Array, margin_px: float) -> Array:
+    """(N,) heights of the boxes, pixels; where the top is cut by the picture's edge, from the others' shape."""
+    tall, wide = boxes[:, 3] - boxes[:, 1], np.maximum(boxes[:, 2] - boxes[:, 0], 1e-6)
+    cut = boxes[:, 1] <= margin_px
+    if cut.all() or not cut.any():
+        return np.asarray(tall)
+    return np.where(cut, np.maximum(tall, wide * np.median(tall[~cut] / wide[~cut])), tall)
+
+
+_END_ON = 0.7
+"""From this cosine of the angle between view and travel on, a vehicle is seen from its front or its rear."""
+
+
+def _view(ground: Array, plane: GroundPlane, axis: LaneAxis) -> float:
+    """Cosine of the angle between the camera's view and the direction of travel: 1 receding, -1 approaching."""
     if len(ground) == 0:
-        return 0.0, 0.0
+        return 0.0
     view = ground.mean(axis=0) - plane.camera_foot_m
-    cosine = float(view @ axis.direction / max(float(np.linalg.norm(view)), 1e-9))
-    if cosine > 0.7:
+    return float(view @ axis.direction / max(float(np.linalg.norm(view)), 1e-9))
+
+
+def _front_offset(cosine: float, reference: ReferencePoint) -> tuple[float, float]:
+    """Tracked end to front: 0 for approaching, the vehicle's length for receding, about half when seen side-on."""
+    if cosine > _END_ON:
         return reference.length_m, reference.length_u_m
-    if cosine < -0.7:
+    if cosine < -_END_ON:
         return 0.0, 0.05
-    return reference.length_m * (0.5 + 0.5 * cosine / 0.7), reference.length_m / 4
+    return reference.length_m * (0.5 + 0.5 * cosine / _END_ON), reference.length_m / 4
 
 
 def assign_lane(
@@ -207,6 +305,7 @@ def assign_lane(
     axes: list[LaneAxis],
     *,
     image_size: tuple[int, int],
+    model: str = "",
 ) -> LaneAxis | None:
     """The lane a vehicle used, or None where that is not clear.
 
@@ -215,7 +314,7 @@ def assign_lane(
     """
     best: tuple[float, LaneAxis] | None = None
     for axis in axes:
-        path = ground_path(track, plane, axis, image_size=image_size)
+        path = ground_path(track, plane, axis, image_size=image_size, model=model)
         if len(path) < 3:
             continue
         along, across = path.along_m[-1] - path.along_m[0], path.across_m[-1] - path.across_m[0]

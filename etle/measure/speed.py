@@ -63,6 +63,7 @@ def measure_speed(
     zone_m: tuple[PointM, ...],
     section_lines_m: tuple[tuple[PointM, PointM], tuple[PointM, PointM]],
     image_size: tuple[int, int],
+    model: str = "",
     untimed_frames: AbstractSet[int] = frozenset(),
 ) -> SpeedMeasurement | Refusal:
     """Measure one vehicle, or say why not.
@@ -74,10 +75,11 @@ def measure_speed(
         zone_m: Polygon of the measuring zone, ground metres.
         section_lines_m: Two surveyed lines in the order they are passed.
         image_size: (width, height), pixels.
+        model: Name of the detector model that drew the boxes.
         untimed_frames: Frames whose timestamp was estimated; none of them may bear a measurement.
     """
-    path = ground_path(track, plane, axis, image_size=image_size)
-    inside = _inside(zone_m, path, plane)
+    path = ground_path(track, plane, axis, image_size=image_size, model=model)
+    inside = _inside(zone_m, path)
     if inside.sum() < MIN_POINTS:
         return Refusal(RefusalReason.TOO_FEW_FRAMES, f"{int(inside.sum())} of {MIN_POINTS} frames inside the zone")
     t, s, sigma = path.t_s[inside], path.along_m[inside], path.sigma_m[inside]
@@ -103,24 +105,16 @@ def measure_speed(
             RefusalReason.NOT_UNIFORM,
             f"speed changed by {3.6 * acceleration * span:+.1f} km/h while the zone was passed",
         )
-    secondary = _section_speed(path, section_lines_m)
-    shifted = [
-        _under(plane_, track, axis, image_size, inside, path.sigma_m, section_lines_m) for plane_ in plane.perturbed()
-    ]
-    u_calibration = float(np.sqrt(sum((zone - slope) ** 2 for zone, _ in shifted)))
-    height = plane.camera_height_m
-    z, u_z, u_h = path.reference.height_m, path.reference.height_u_m, plane.camera_height_u_m
-    # v is proportional to (h - z) / h
-    u_reference = abs(slope) * u_z / (height - z)
-    u_height = abs(slope) * z * u_h / (height * (height - z))
+    secondary = _section_speed(path, section_lines_m, path.along_m)
+    under = [ground_path(track, other, axis, image_size=image_size, model=model).along_m for other in plane.perturbed()]
+    shifted = {name: [path.along_m + shift] for name, shift in path.shifts_m.items()} | {"calibration": under}
+    systematic = {
+        name: [robust_slope(t, along[inside], sigma)[0] - slope for along in alongs] for name, alongs in shifted.items()
+    }
     u_timing = abs(slope) * TIMING_U_S * np.sqrt(2.0) / span
-    misplaced, _, _ = robust_slope(t, s + path.edge_shift_m[inside], sigma)
     budget = (
         ("regression", u_fit),
-        ("box_edge", abs(misplaced - slope)),
-        ("calibration", u_calibration),
-        ("reference_height", u_reference),
-        ("camera_height", u_height),
+        *((name, float(np.linalg.norm(changes))) for name, changes in systematic.items()),
         ("timing", float(u_timing)),
     )
     u = float(np.sqrt(sum(value**2 for _, value in budget)))
@@ -131,10 +125,16 @@ def measure_speed(
         )
     if secondary is None:
         return Refusal(RefusalReason.SECTION_NOT_PASSED, "both section lines must be seen to be passed")
-    # the reference height is common to both; a calibration error touches them differently, as far as it does
-    apart = [0.0 if other is None else (other - zone) - (secondary.value - slope) for zone, other in shifted]
-    u_apart = float(np.sqrt(sum(value**2 for value in apart)))
-    joint = 2 * float(np.sqrt(u_fit**2 + (secondary.u95 / 2) ** 2 + u_apart**2))
+    # what both share cancels; a systematic cause parts them as far as it touches them differently
+    apart = []
+    for name, alongs in shifted.items():
+        for along, change in zip(alongs, systematic[name], strict=True):
+            other = _section_speed(path, section_lines_m, along)
+            apart.append(0.0 if other is None else other.value - secondary.value - change)
+    u_apart = float(np.linalg.norm(apart))
+    # the few observations beside a line scatter as all of them do
+    scatter = max(1.0, float(np.sqrt(((residual / sigma) ** 2).mean())))
+    joint = 2 * float(np.sqrt(u_fit**2 + (scatter * secondary.u95 / 2) ** 2 + u_apart**2))
     if abs(secondary.value - speed.value) > joint:
         return Refusal(
             RefusalReason.SECONDARY_CHECK_DISAGREES,
@@ -212,36 +212,27 @@ def _effective_count(residual: Array, parameters: int) -> float:
     return max(n * (1 - r) / (1 + r), parameters + 1.0)
 
 
-def _inside(zone_m: tuple[PointM, ...], path: GroundPath, plane: GroundPlane) -> NDArray[np.bool_]:
+def _inside(zone_m: tuple[PointM, ...], path: GroundPath) -> NDArray[np.bool_]:
     if len(path) == 0:
         return np.zeros(0, bool)
     polygon = np.asarray(zone_m, np.float32).reshape(-1, 1, 2)
-    points = plane.to_ground(path.reference_px, height_m=path.reference.height_m)
-    return np.array([cv2.pointPolygonTest(polygon, (float(x), float(y)), False) >= 0 for x, y in points], bool)
+    return np.array([cv2.pointPolygonTest(polygon, (float(x), float(y)), False) >= 0 for x, y in path.points_m], bool)
 
 
-def _under(
-    plane: GroundPlane,
-    track: Track,
-    axis: LaneAxis,
-    image_size: tuple[int, int],
-    inside: NDArray[np.bool_],
-    sigma_m: Array,
-    section_lines_m: tuple[tuple[PointM, PointM], tuple[PointM, PointM]],
-) -> tuple[float, float | None]:
-    """Zone speed and section speed, m/s, that the same observations would give under another calibration."""
-    path = ground_path(track, plane, axis, image_size=image_size)
-    slope, _, _ = robust_slope(path.t_s[inside], path.along_m[inside], sigma_m[inside])
-    section = _section_speed(path, section_lines_m)
-    return slope, None if section is None else section.value
+def _section_speed(
+    path: GroundPath, lines: tuple[tuple[PointM, PointM], tuple[PointM, PointM]], along_m: Array
+) -> Quantity | None:
+    """Speed from the times at which the tracked point passes two lines, each from the observations beside it only.
 
-
-def _section_speed(path: GroundPath, lines: tuple[tuple[PointM, PointM], tuple[PointM, PointM]]) -> Quantity | None:
-    """Speed from the times at which the tracked point passes two lines, each from the observations beside it only."""
+    Args:
+        path: The vehicle's path.
+        lines: In the order they are passed, ground metres.
+        along_m: (N,) positions along the lane to use instead of the path's own.
+    """
     passes = []
     for line in lines:
         try:
-            ahead = path.along_m - path.axis.line_along(line, path.across_m)
+            ahead = along_m - path.axis.line_along(line, path.across_m)
         except ValueError:
             return None
         after = np.flatnonzero((ahead[1:] >= 0) & (ahead[:-1] < 0))
@@ -253,7 +244,7 @@ def _section_speed(path: GroundPath, lines: tuple[tuple[PointM, PointM], tuple[P
         slope, intercept = np.polyfit(t - t[0], g, 1)
         if slope <= 0:
             return None
-        position = float(np.interp(t[0] - intercept / slope, path.t_s, path.along_m))
+        position = float(np.interp(t[0] - intercept / slope, path.t_s, along_m))
         passes.append((float(t[0] - intercept / slope), position, float(path.sigma_m[i]), float(slope)))
     (t1, s1, sigma1, _), (t2, s2, sigma2, _) = passes
     if t2 <= t1:

@@ -13,6 +13,8 @@ class Detector(Protocol):
 
     name: str
     """Engine and weights in a few words, for the case record."""
+    model_name: str
+    """The model's own name, by which what is known of its boxes is looked up."""
     model_sha256: str
     """Hash of the weights, for the case record."""
 

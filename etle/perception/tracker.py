@@ -99,8 +99,9 @@ class TrackerOptions:
     """A rival counts from this overlap on."""
     max_track_s: float = 900.0
     """A longer track is cut (a parked car must not fill the memory)."""
-    edge_px: float = 3.0
-    """A box this near the picture's edge is taken as cut by it."""
+    edge_share: float = 0.0125
+    """A box nearer to the picture's edge than this share of the picture's height is taken as cut by it: detectors place
+    the edge of a cut vehicle up to 6 px inside a 720-px picture."""
 
 
 # All in units of the box's size, sqrt(width x height); fitted on detections of the development clips so that the
@@ -412,8 +413,8 @@ class Tracker:
         """
         if self._frame_size_px is None:
             return np.zeros(4, dtype=bool)
-        margin = self._options.edge_px
         width, height = self._frame_size_px
+        margin = self._options.edge_share * height
         low = (box[:2] <= margin) & (predicted[:2] <= margin)
         limit = np.array([width - margin, height - margin])
         high = (box[2:] >= limit) & (predicted[2:] >= limit)
@@ -454,7 +455,7 @@ class Tracker:
         """Which boxes touch the picture's edge."""
         if self._frame_size_px is None:
             return np.zeros(len(boxes), dtype=bool)
-        margin = self._options.edge_px
+        margin = self._options.edge_share * self._frame_size_px[1]
         limit = np.array(self._frame_size_px, dtype=np.float64) - margin
         return np.asarray((boxes[:, :2] <= margin).any(axis=1) | (boxes[:, 2:] >= limit).any(axis=1))
 

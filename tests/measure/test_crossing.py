@@ -12,7 +12,7 @@ LENGTH = reference_points()["car"].length_m
 
 
 def crossing(t, y, line_y, axis=AWAY, **options):
-    path = ground_path(track_of(CAMERA, t, y, **options), PLANE, axis, image_size=SIZE)
+    path = ground_path(track_of(CAMERA, t, y, approaching=axis is TOWARD, **options), PLANE, axis, image_size=SIZE)
     return front_crossing(path, ((-2.0, line_y), (2.0, line_y)), "stop_line")
 
 

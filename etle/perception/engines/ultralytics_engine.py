@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from etle.errors import MissingExtraError, ModelError
-from etle.perception.boxes import merge_vehicle_boxes
+from etle.perception.boxes import merge_riders, merge_vehicle_boxes
 from etle.perception.engines.yolo import MAX_DETECTIONS, check_image, to_detections
 from etle.perception.labels import map_classes
 from etle.perception.offline import import_openvino, import_ultralytics
@@ -81,6 +81,7 @@ class UltralyticsDetector:
         self._device = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
         self._threads = threads or os.cpu_count() or 1
         self._path = model.path
+        self._riders_apart = model.riders_apart
         self._options: dict[str, Any] = {
             "imgsz": size_px,
             "conf": score,
@@ -93,6 +94,7 @@ class UltralyticsDetector:
             "verbose": False,
         }
         self.name = f"Ultralytics {ultralytics.__version__} ({self._device}), {model.name}, {size_px} px"
+        self.model_name = model.name
         self.model_sha256 = model.sha256
         self._predict([np.zeros((64, 64, 3), dtype=np.uint8)])
 
@@ -126,7 +128,7 @@ class UltralyticsDetector:
                 [self._labels[int(index)] for index in boxes.cls],
                 boxes.conf.tolist(),
             )
-            results.append(merge_vehicle_boxes(found))
+            results.append(merge_vehicle_boxes(merge_riders(found) if self._riders_apart else found))
         return results
 
 

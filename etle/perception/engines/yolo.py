@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etle.errors import ModelError
-from etle.perception.boxes import merge_vehicle_boxes
+from etle.perception.boxes import merge_riders, merge_vehicle_boxes
 from etle.perception.weights import ModelFile
 from etle.types import BoxPx, Detection, Image
 
@@ -197,6 +197,7 @@ class YoloDetector:
         hw = runner.fixed_hw
         self.input = f"{hw[1]}x{hw[0]}" if hw else f"{size_px} px"
         self.name = f"{runner.name}, {model.name}, {self.input}"
+        self.model_name = model.name
         self.model_sha256 = model.sha256
         self._run(np.zeros((1, 3, *(hw or (2 * STRIDE_PX, 2 * STRIDE_PX))), dtype=np.float32))
 
@@ -215,7 +216,7 @@ class YoloDetector:
                 outputs = self._run(to_tensor([picture for picture, _ in fitted]))
                 for index, (_, mapping), output in zip(chunk, fitted, outputs, strict=True):
                     found = decode(output, mapping, self._model, score=self._score, iou=self._iou)
-                    results[index] = merge_vehicle_boxes(found)
+                    results[index] = merge_vehicle_boxes(merge_riders(found) if self._model.riders_apart else found)
         return results
 
     def _run(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
