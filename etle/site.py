@@ -27,6 +27,7 @@ Metre = Annotated[float, Field(ge=-10000, le=10000)]
 PixelPoint = tuple[Pixel, Pixel]
 MetrePoint = tuple[Metre, Metre]
 MetreLine = tuple[MetrePoint, MetrePoint]
+Turn = Literal["straight", "left", "right"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -145,6 +146,18 @@ class Lane(_Model):
     signal_head: Annotated[
         Identifier | None, Field(description="Id of the signal head that governs the lane; none when unsignalled.")
     ] = None
+    permitted_on_red: Annotated[
+        tuple[Turn, ...],
+        Field(max_length=3, description="Movements a sign permits on red from this lane (belok kiri langsung: left)."),
+    ] = ()
+    turn_heads: Annotated[
+        dict[Turn, Identifier],
+        Field(description="Movements from this lane that another head governs, e.g. right: right-arrow."),
+    ] = {}
+    traffic: Annotated[
+        Literal["approaching", "receding"] | None,
+        Field(description="How the camera sees this lane's traffic; checked against the calibration when given."),
+    ] = None
 
     @model_validator(mode="after")
     def _long_enough(self) -> Lane:
@@ -164,6 +177,15 @@ class SignalHeadConfig(_Model):
         tuple[Literal["red", "amber", "green"], ...],
         Field(min_length=2, max_length=3, description="Lamps from top to bottom, or from left to right."),
     ] = ("red", "amber", "green")
+    controller_group: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="The controller's phase or signal group that drives this head, as its log names it: 2, "
+            "overlap-1 (overlap A), or a name.",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _box_has_area(self) -> SignalHeadConfig:
@@ -187,6 +209,10 @@ class RedLight(_Model):
     ] = 2.5
     stop_line_m: Annotated[MetreLine, Field(description="Two points of the stop line (its middle), metres.")]
     second_line_m: Annotated[MetreLine, Field(description="Line inside the junction that must also be passed, metres.")]
+    beacons: Annotated[
+        Literal["refuse", "caution"],
+        Field(description="What becomes of a vehicle with flashing beacons: no case, or a case with a caution."),
+    ] = "refuse"
 
     @model_validator(mode="after")
     def _lines(self) -> RedLight:
@@ -227,6 +253,65 @@ class Speed(_Model):
         return self
 
 
+class StopLine(_Model):
+    """Standing beyond the stop line on red; needs ``red_light`` for the line, the grace period and the amber."""
+
+    enforce: Annotated[bool, Field(description="Whether the rule is on.")] = True
+    beyond_m: Annotated[
+        float, Field(ge=0, le=20, description="Standing this far beyond the line is tolerated, uncertainty apart, m.")
+    ] = 0.5
+    stood_s: Annotated[float, Field(ge=1, le=60, description="How long a vehicle must stand there, seconds.")] = 2.0
+
+
+class WrongWay(_Model):
+    """Driving along a lane against its direction."""
+
+    enforce: Annotated[bool, Field(description="Whether the rule is on.")] = True
+    distance_m: Annotated[
+        float, Field(ge=3, le=500, description="Pursued from this distance against the lane on, metres.")
+    ] = 12.0
+    speed_kmh: Annotated[float, Field(ge=3, le=100, description="Pursued from this mean speed on, km/h.")] = 10.0
+
+
+class Controller(_Model):
+    """The signal controller (ATCS) whose log may be given beside a recording."""
+
+    name: Annotated[str, Field(max_length=100, description="Name of the controller or system.")] = ""
+    device: Annotated[
+        str | None, Field(max_length=64, description="The controller's id, where a log holds several controllers'.")
+    ] = None
+    clock_u95_s: Annotated[
+        float, Field(ge=0, le=600, description="How far its clock may be from true time, 95 %, seconds.")
+    ] = 5.0
+    longest_state_s: Annotated[
+        float, Field(ge=10, le=3600, description="A state without a further entry is believed this long, seconds.")
+    ] = 300.0
+
+
+class SelfChecks(_Model):
+    """From when on a fault of the recording suspends the rules."""
+
+    reference_picture: Annotated[
+        str | None,
+        Field(
+            max_length=300,
+            description="Picture the calibration was made in, path beside the site file. Without it the first clean "
+            "picture of each recording stands for it, and a move between recordings is not noticed.",
+        ),
+    ] = None
+    drift_px: Annotated[
+        float, Field(ge=0.5, le=200, description="How far a corner of the picture may stand off its place, pixels.")
+    ] = 4.0
+    frozen_s: Annotated[float, Field(ge=0.5, le=60, description="An unchanged picture for so long is frozen.")] = 1.0
+    gap_s: Annotated[float, Field(ge=0.2, le=60, description="No frame for so long is a jump of the clock.")] = 1.0
+    exposure_s: Annotated[
+        float, Field(ge=0.5, le=600, description="A picture too dark, burnt out or without detail for so long.")
+    ] = 1.0
+    signal_hidden_s: Annotated[
+        float, Field(ge=0.5, le=600, description="A signal head that cannot be judged for so long.")
+    ] = 3.0
+
+
 class Site(_Model):
     """One camera site. See ``docs/site-file.md``."""
 
@@ -249,6 +334,12 @@ class Site(_Model):
         None
     )
     speed: Annotated[Speed | None, Field(description="Speed enforcement; absent where there is none.")] = None
+    stop_line: Annotated[
+        StopLine | None, Field(description="Standing beyond the stop line on red; absent: not pursued.")
+    ] = None
+    wrong_way: Annotated[WrongWay | None, Field(description="Driving against a lane; absent: not pursued.")] = None
+    controller: Annotated[Controller, Field(description="The signal controller, for its log.")] = Controller()
+    self_checks: Annotated[SelfChecks, Field(description="When a fault of the recording counts.")] = SelfChecks()
 
     @model_validator(mode="after")
     def _consistent(self) -> Site:
@@ -265,6 +356,13 @@ class Site(_Model):
         for lane in self.lanes:
             if lane.signal_head is not None and lane.signal_head not in heads:
                 raise ValueError(f"lane {lane.id} names signal head {lane.signal_head!r}, which is not in signal_heads")
+            for turn, name in lane.turn_heads.items():
+                if name not in heads:
+                    raise ValueError(f"lane {lane.id}: turn_heads.{turn} names {name!r}, which is not in signal_heads")
+                if turn in lane.permitted_on_red:
+                    raise ValueError(f"lane {lane.id}: going {turn} has a head of its own and is permitted on red")
+            if (lane.turn_heads or lane.permitted_on_red) and lane.signal_head is None:
+                raise ValueError(f"lane {lane.id}: turn_heads and permitted_on_red need the lane's signal_head")
         for head in self.signal_heads:
             x1, y1, x2, y2 = head.box_px
             if x1 < 0 or y1 < 0 or x2 > self.image.width or y2 > self.image.height:
@@ -273,6 +371,8 @@ class Site(_Model):
                 )
         if self.red_light is not None and not any(lane.signal_head for lane in self.lanes):
             raise ValueError("red_light is given but no lane names the signal head that governs it")
+        if self.stop_line is not None and self.red_light is None:
+            raise ValueError("stop_line needs red_light: its line, grace period and shortest amber")
         lines: list[tuple[str, MetreLine]] = []
         if self.red_light is not None:
             lines += [
@@ -300,6 +400,8 @@ class LoadedSite:
     site: Site
     path: Path
     sha256: str
+    raw: bytes = b""
+    """The file's very bytes: they go into each case's evidence."""
 
 
 def load_site(path: Path | str) -> LoadedSite:
@@ -328,7 +430,7 @@ def load_site(path: Path | str) -> LoadedSite:
         site = Site.model_validate(data)
     except ValidationError as error:
         raise SiteError(describe_validation_error(error), where=path, remedy="See docs/site-file.md") from error
-    return LoadedSite(site=site, path=path, sha256=hashlib.sha256(raw).hexdigest())
+    return LoadedSite(site=site, path=path, sha256=hashlib.sha256(raw).hexdigest(), raw=raw)
 
 
 def describe_validation_error(error: ValidationError) -> str:

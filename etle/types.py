@@ -131,6 +131,7 @@ class FaultKind(enum.StrEnum):
     CLOCK_JUMP = "clock_jump"
     CLOCK_DISAGREES = "clock_disagrees"
     SIGNAL_HIDDEN = "signal_hidden"
+    SIGNAL_SOURCES_DISAGREE = "signal_sources_disagree"
     EXPOSURE_FAILURE = "exposure_failure"
 
 

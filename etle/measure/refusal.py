@@ -30,6 +30,17 @@ class RefusalReason(enum.StrEnum):
     AMBER_TOO_SHORT = "amber_too_short"
     RED_ENDED = "red_ended"
     EVIDENCE_INCOMPLETE = "evidence_incomplete"
+    PERMITTED_TURN = "permitted_turn"
+    MOVEMENT_UNKNOWN = "movement_unknown"
+    PASSED_BESIDE_LINE = "passed_beside_line"
+    EMERGENCY_BEACONS = "emergency_beacons"
+    SIGNAL_SOURCES_DISAGREE = "signal_sources_disagree"
+    CAMERA_MOVED = "camera_moved"
+    FROZEN_FRAMES = "frozen_frames"
+    CORRUPT_FRAMES = "corrupt_frames"
+    CLOCK_JUMP = "clock_jump"
+    SIGNAL_HIDDEN = "signal_hidden"
+    EXPOSURE_FAILURE = "exposure_failure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from etle.measure.crossing import LineCrossing
+from etle.measure.manoeuvre import AgainstLane, Movement, Standstill
 from etle.measure.path import LaneAxis
 from etle.measure.refusal import Refusal, RefusalReason
 from etle.measure.speed import SpeedMeasurement
@@ -27,6 +28,17 @@ class Passage:
     stop_line_along_m: float | None = None
     """Where the stop line lies along the lane; None where the site has none."""
     speed: SpeedMeasurement | Refusal | None = None
+    movement: Movement | None = None
+    """Where it went after the stop line; None where that is not clear."""
+    hidden_s: float = 0.0
+    """How long it was not seen around its crossing of the stop line or the second line, the longer of the two."""
+    outside_line_m: float = 0.0
+    """How far outside the surveyed ends of the stop line or the second line it passed."""
+    rear_stop_line: LineCrossing | None = None
+    standstills: tuple[Standstill, ...] = ()
+    """Every time it stood, with how far its front was beyond the stop line."""
+    against: AgainstLane | None = None
+    """Its way against the lane's direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,10 @@ class Violation:
     """State the signal must show in every evidence picture."""
     unsure: tuple[str, ...] = ()
     """What an officer should know the machine was unsure of."""
+    relies_on_s: tuple[float, float] | None = None
+    """From when to when the recording must be in order for this to stand; the event alone where None."""
+    head_id: str | None = None
+    """The signal head that governed the vehicle."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,4 +77,5 @@ def judge(passage: Passage, policy: SpeedPolicy) -> Violation | Refusal | None:
             Moment("frame_at", middle, measured.start_s, measured.end_s),
             Moment("frame_after", measured.end_s - 0.1 * (measured.end_s - measured.start_s), middle, measured.end_s),
         ),
+        relies_on_s=(measured.start_s, measured.end_s),
     )
