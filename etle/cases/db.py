@@ -13,13 +13,14 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 import etle
-from etle.cases.models import SCHEMA_VERSION, Base, Meta
+from etle.cases.models import SCHEMA_VERSION
+from etle.cases.schema import schema_of, upgrade
 from etle.errors import MissingExtraError, StoreError
 
 BUSY_TIMEOUT_S = 10.0
@@ -73,16 +74,29 @@ class Database:
 def open_database(url: str, *, create: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
     """Open the case store, making its tables where there are none.
 
+    An older SQLite store is brought up to date, a copy kept beside it; an older PostgreSQL store is refused, because
+    other programs may be at work on it (``etle db upgrade``).
+
     Args:
         url: SQLAlchemy URL, ``sqlite:////absolute/path.db`` or ``postgresql+psycopg://...``.
         create: Make the directory, file and tables when they do not exist; False reports their absence instead.
         busy_timeout_s: How long to wait for another writer (SQLite).
 
     Raises:
-        StoreError: The database is locked, of a newer or older schema, not writable, not a database, not E-TLE's, or
+        StoreError: The database is locked, of another schema, not writable, not a database, not E-TLE's, or
             the server cannot be reached.
         MissingExtraError: The driver for the server is not installed.
     """
+    database, parsed = _open(url, create=create, busy_timeout_s=busy_timeout_s)
+    try:
+        _check_schema(database, parsed, create=create)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _open(url: str, *, create: bool, busy_timeout_s: float) -> tuple[Database, URL]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -93,13 +107,7 @@ def open_database(url: str, *, create: bool = True, busy_timeout_s: float = BUSY
     if parsed.get_backend_name() == "sqlite":
         where = parsed.database or where
         _prepare_file(parsed, create=create)
-    database = Database(_engine(parsed, busy_timeout_s), where)
-    try:
-        _check_schema(database, create=create)
-    except BaseException:
-        database.close()
-        raise
-    return database
+    return Database(_engine(parsed, busy_timeout_s), where), parsed
 
 
 def _engine(url: URL, busy_timeout_s: float) -> Engine:
@@ -173,52 +181,88 @@ def _prepare_file(url: URL, *, create: bool) -> None:
             )
 
 
-def _check_schema(database: Database, *, create: bool) -> None:
+def _check_schema(database: Database, url: URL, *, create: bool) -> None:
     with database.session(read_only=True) as session:
-        if _verify(session.connection(), database.where):
-            return
-    if not create:
+        found = _verify(session.connection(), database.where)
+    if found == SCHEMA_VERSION:
+        return
+    if found is None and not create:
         raise StoreError(
             "the database holds no case store",
             where=database.where,
             remedy="Process a recording first, or correct the URL",
         )
+    if found is not None and url.get_backend_name() != "sqlite":
+        raise StoreError(
+            f"the case store has schema {found}, this software (etle {etle.__version__}) needs {SCHEMA_VERSION}",
+            where=database.where,
+            remedy="Make a backup, stop the other programs, then run `etle db upgrade`; nothing was changed",
+        )
+    _upgrade(database)
+
+
+def _upgrade(database: Database) -> tuple[int | None, int]:
+    """Bring the database to this software's schema; the schema found and the rows entered in the audit log."""
     with database.session() as session:
         connection = session.connection()
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATE_LOCK})
-        if _verify(connection, database.where):  # somebody else made it while we waited
-            return
-        Base.metadata.create_all(connection)
-        session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
-        session.add(Meta(key="created_by", value=f"etle {etle.__version__}"))
+        found = _verify(connection, database.where)
+        if found == SCHEMA_VERSION:  # somebody else did it while we waited
+            return found, 0
+        if found is not None and connection.dialect.name == "sqlite":
+            _keep_copy(connection, found)
+        return found, upgrade(connection, found)
 
 
-def _verify(connection: Connection, where: str) -> bool:
-    """True: the tables are there and of our version. False: the database is empty."""
-    tables = set(inspect(connection).get_table_names())
-    if not tables:
-        return False
-    if Meta.__tablename__ not in tables:
-        raise StoreError(
-            "the database belongs to another program", where=where, remedy="Give E-TLE a database of its own"
-        )
-    found = connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar_one_or_none()
-    if found is None or not found.isdecimal():
-        raise StoreError("the case store does not tell its version", where=where, remedy="Restore it from a backup")
-    if int(found) > SCHEMA_VERSION:
+def upgrade_database(url: str) -> tuple[int | None, int]:
+    """Bring a case store to this software's schema (``etle db upgrade``); one that has it is left as it is.
+
+    Returns:
+        The schema found (None: the database was empty), and the number of rows entered in the new audit log.
+
+    Raises:
+        StoreError: See :func:`open_database`.
+    """
+    database, _ = _open(url, create=True, busy_timeout_s=BUSY_TIMEOUT_S)
+    try:
+        return _upgrade(database)
+    finally:
+        database.close()
+
+
+def _keep_copy(connection: Connection, found: int) -> None:
+    """A copy of the SQLite file as it was before the upgrade, beside it."""
+    path = connection.engine.url.database
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+    copy = Path(f"{path}.schema-{found}.bak")
+    if not copy.exists():
+        with (
+            contextlib.closing(sqlite3.connect(path)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+
+
+def _verify(connection: Connection, where: str) -> int | None:
+    """The schema of the database, None where it is empty; refuses what this software cannot use or bring up to date."""
+    found = schema_of(connection, where)
+    if found is None:
+        return None
+    if found > SCHEMA_VERSION:
         raise StoreError(
             f"the case store has schema {found}, this software (etle {etle.__version__}) knows {SCHEMA_VERSION}",
             where=where,
             remedy="Install the newer software that wrote it; nothing was changed",
         )
-    if int(found) < SCHEMA_VERSION:
+    if found < 1:
         raise StoreError(
-            f"the case store has the older schema {found}, this software needs {SCHEMA_VERSION}",
+            f"the case store has the older schema {found}, which no release wrote",
             where=where,
-            remedy="Make a backup, then follow docs/decisions/0007-database.md; nothing was changed",
+            remedy="Restore it from a backup; nothing was changed",
         )
-    return True
+    return found
 
 
 _SQLITE_CAUSES: tuple[tuple[str, str, str], ...] = (

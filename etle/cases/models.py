@@ -15,18 +15,16 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
-    Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
-    event,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.schema import DDL, ExecutableDDLElement
 
-SCHEMA_VERSION = 1
-"""Version of the tables below; a change of any table raises it."""
+SCHEMA_VERSION = 2
+"""Version of the tables below; a change of any table raises it and comes with a step in ``migrations/versions``."""
 
 JsonObject = dict[str, Any]
 _JSON = JSON().with_variant(JSONB(), "postgresql")
@@ -131,6 +129,10 @@ class Case(Base):
     __table_args__ = (
         Index("ix_cases_order", "occurred_at", "id"),
         Index("ix_cases_state_order", "state", "occurred_at", "id"),
+        Index("ix_cases_site_order", "site_id", "occurred_at", "id"),
+        Index("ix_cases_site_state_order", "site_id", "state", "occurred_at", "id"),
+        # the expression of `compact_plate`, which is what queries ask for
+        Index("ix_cases_plate", text("replace(plate_text, ' ', '')"), "occurred_at", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -139,7 +141,7 @@ class Case(Base):
     kind: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(32), default="flagged")
     recording_id: Mapped[int] = mapped_column(ForeignKey("recordings.id"), index=True)
-    site_id: Mapped[str] = mapped_column(String(200), index=True)
+    site_id: Mapped[str] = mapped_column(String(200))
     site_name: Mapped[str] = mapped_column(String(300))
     occurred_at: Mapped[datetime]
     occurred_u95_s: Mapped[float] = mapped_column(Float)
@@ -156,6 +158,8 @@ class Case(Base):
     version: Mapped[int] = mapped_column(default=1)
     """Rises with every change; an officer's decision names the version it was taken on."""
     created_at: Mapped[datetime]
+    legal_hold: Mapped[str | None] = mapped_column(String(500))
+    """Why the case must not be deleted; None where the retention rules apply."""
 
     recording: Mapped[Recording] = relationship()
     files: Mapped[list[EvidenceFile]] = relationship(back_populates="case", order_by="EvidenceFile.id")
@@ -181,47 +185,69 @@ class EvidenceFile(Base):
 
 
 class Decision(Base):
-    """An officer's decision. Rows are only ever added; triggers refuse everything else."""
+    """One step of a case, by a named actor. Rows are added, and deleted with their case; triggers see to it."""
 
     __tablename__ = "decisions"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
-    officer_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    officer_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    """The account that decided; None where the program or the owner of the vehicle took the step."""
     action: Mapped[str] = mapped_column(String(32))
     reason: Mapped[str | None] = mapped_column(String(64))
     note: Mapped[str] = mapped_column(Text, default="")
     plate_text: Mapped[str | None] = mapped_column(String(32))
     """The plate as the officer corrected it; None where the machine's reading stood."""
     decided_at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    """Who took the step, as it is told to people."""
+    actor_role: Mapped[str] = mapped_column(String(32))
+    state_from: Mapped[str] = mapped_column(String(32))
+    state_to: Mapped[str] = mapped_column(String(32))
 
     case: Mapped[Case] = relationship(back_populates="decisions")
-    officer: Mapped[User] = relationship(lazy="joined", innerjoin=True)
+    officer: Mapped[User | None] = relationship(lazy="joined")
 
 
-def _ddl(statement: str) -> ExecutableDDLElement:
-    return DDL(statement)  # type: ignore[no-untyped-call]
+class AuditEntry(Base):
+    """One link of the audit chain (:mod:`etle.cases.audit`). Rows are only ever added; triggers see to it."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_case", "case_number", "sequence"),)
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    actor_role: Mapped[str] = mapped_column(String(32))
+    event: Mapped[str] = mapped_column(String(64))
+    case_number: Mapped[str | None] = mapped_column(String(32))
+    content: Mapped[str] = mapped_column(Text)
+    """Everything the entry says as canonical JSON, the columns before included."""
+    previous: Mapped[str] = mapped_column(String(64))
+    """``sha256`` of the entry before."""
+    sha256: Mapped[str] = mapped_column(String(64))
 
 
-def _append_only(table: Table) -> None:
-    """Let the database itself refuse to change or delete rows of ``table``."""
-    name = table.name
-    for verb in ("UPDATE", "DELETE"):
-        sqlite = _ddl(
-            f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
-            f"BEGIN SELECT RAISE(ABORT, '{name} are append only'); END"
-        )
-        event.listen(table, "after_create", sqlite.execute_if(dialect="sqlite"))
-    function = _ddl(
-        f"CREATE OR REPLACE FUNCTION {name}_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{name} are append only' USING ERRCODE = 'integrity_constraint_violation'; END $$"
-    )
-    trigger = _ddl(
-        f"CREATE TRIGGER {name}_append_only BEFORE UPDATE OR DELETE ON {name} "
-        f"FOR EACH ROW EXECUTE FUNCTION {name}_append_only()"
-    )
-    for ddl in (function, trigger):
-        event.listen(table, "after_create", ddl.execute_if(dialect="postgresql"))
+class AuditHead(Base):
+    """The last link of the audit chain. Whoever adds a link locks this row first."""
+
+    __tablename__ = "audit_head"
+
+    chain: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Name of this deployment's chain; a link of another deployment does not fit in."""
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
 
 
-_append_only(Base.metadata.tables["decisions"])
+class DeletionCertificate(Base):
+    """The signed record that a case was deleted. Rows are only ever added; triggers see to it."""
+
+    __tablename__ = "deletion_certificates"
+
+    case_number: Mapped[str] = mapped_column(String(32), primary_key=True)
+    case_key: Mapped[str] = mapped_column(String(64), unique=True)
+    issued_at: Mapped[datetime]
+    content: Mapped[str] = mapped_column(Text)
+    """What was deleted, by which rule and whom, with all hashes: canonical JSON."""
+    signature: Mapped[str] = mapped_column(Text)
+    """Signature over ``content`` and who made it: canonical JSON."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, exists, func, literal, literal_column, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, aliased, selectinload
 
+from etle.cases.audit import Actor, record
 from etle.cases.db import Database
 from etle.cases.files import check_relative
-from etle.cases.models import Case, EvidenceFile, NumberSeries, Recording, UtcDateTime
+from etle.cases.models import Case, DeletionCertificate, EvidenceFile, NumberSeries, Recording, UtcDateTime
 from etle.errors import InputError, StoreError
 
 SAME_EVENT_S = 1.0
@@ -98,6 +99,8 @@ class StoreResult:
 
     stored: tuple[StoredCase, ...]
     already: tuple[StoredCase, ...]
+    deleted: tuple[str, ...] = ()
+    """Keys of given cases that were deleted under a retention rule: they are not made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,12 @@ class Page:
 
 
 def store_recording(
-    database: Database, recording: NewRecording, cases: Sequence[NewCase], *, now: datetime | None = None
+    database: Database,
+    recording: NewRecording,
+    cases: Sequence[NewCase],
+    *,
+    actor: Actor | None = None,
+    now: datetime | None = None,
 ) -> StoreResult:
     """Store a recording and its cases in one transaction: all of it or nothing.
 
@@ -118,19 +126,20 @@ def store_recording(
     overlaps by more than :data:`SAME_VEHICLE_IOU`. The interval is taken between the wall clocks and, where both
     runs knew the recording's start, within the recording, so that another start time makes no second case of
     one event. Cases in the store, their evidence rows and decisions are never changed. The recording's row tells of
-    the latest run.
+    the latest run. A case that was deleted under a retention rule does not come back. What was stored is entered in the
+    audit log, by ``actor`` (default: the program).
 
     Raises:
         StoreError: The database cannot be used; nothing was stored.
         InputError: A path of the evidence is not relative, a time has no zone.
     """
-    now = now or datetime.now(UTC)
+    now, actor = now or datetime.now(UTC), actor or Actor.program("etle process")
     _check(recording, cases)
     try:
-        return _store(database, recording, cases, now)
+        return _store(database, recording, cases, actor, now)
     except IntegrityError:  # another process stored the same recording meanwhile; see what it left
         try:
-            return _store(database, recording, cases, now)
+            return _store(database, recording, cases, actor, now)
         except IntegrityError as error:
             raise StoreError(
                 f"the case store refuses the recording ({error.orig})",
@@ -150,9 +159,10 @@ def _check(recording: NewRecording, cases: Sequence[NewCase]) -> None:
             check_relative(file.path)
 
 
-def _store(database: Database, new: NewRecording, cases: Sequence[NewCase], now: datetime) -> StoreResult:
+def _store(database: Database, new: NewRecording, cases: Sequence[NewCase], actor: Actor, now: datetime) -> StoreResult:
     stored: list[StoredCase] = []
     already: list[StoredCase] = []
+    added: list[Case] = []
     with database.session() as session:
         row = session.scalars(
             select(Recording).where(Recording.sha256 == new.sha256, Recording.site_id == new.site_id)
@@ -168,20 +178,35 @@ def _store(database: Database, new: NewRecording, cases: Sequence[NewCase], now:
         earlier = list(session.scalars(select(Case).where(Case.recording_id == row.id)))
         keys = {case.case_key for case in cases}
         by_key = {case.case_key: case for case in session.scalars(select(Case).where(Case.case_key.in_(keys)))}
+        gone = deleted_keys(session, keys)
         # An earlier case answers for one given case at most: two vehicles side by side stay two cases.
         free = [case for case in earlier if case.case_key not in keys]
         for given in cases:
+            if given.case_key in gone:
+                continue
             match = by_key.get(given.case_key) or _same_event(given, free)
             if match is None:
-                added = _add_case(session, row, given, now)
-                by_key[given.case_key] = added
-                stored.append(StoredCase(added.case_number, added.case_key, given.case_key))
+                case = _add_case(session, row, given, now)
+                added.append(case)
+                by_key[given.case_key] = case
+                stored.append(StoredCase(case.case_number, case.case_key, given.case_key))
             else:
                 if match in free:
                     free.remove(match)
                 difference_s = (given.occurred_at - match.occurred_at).total_seconds()
                 already.append(StoredCase(match.case_number, match.case_key, given.case_key, difference_s))
-    return StoreResult(tuple(stored), tuple(already))
+        # last: the log is a lock that everybody waits for
+        record(session, actor, "recording.stored", recording=row, details={"cases": len(cases)}, now=now)
+        for case in added:
+            record(session, actor, "case.flagged", case=case, details={"kind": case.kind}, now=now)
+    return StoreResult(tuple(stored), tuple(already), tuple(sorted(gone)))
+
+
+def deleted_keys(session: Session, keys: Collection[str]) -> set[str]:
+    """Those of the keys whose case was deleted with a certificate."""
+    return set(
+        session.scalars(select(DeletionCertificate.case_key).where(DeletionCertificate.case_key.in_(list(keys))))
+    )
 
 
 def _add_case(session: Session, recording: Recording, new: NewCase, now: datetime) -> Case:
@@ -300,7 +325,8 @@ def list_cases(
         state: Only this state.
         kind: Only this kind of violation.
         site: Only this site's identifier.
-        plate: Only plates that hold this text; spaces and case do not matter.
+        plate: A whole plate: its cases. A part of one: cases of every plate that holds it. Spaces and case do not
+            matter.
         limit: At most this many, 1 to :data:`MAX_PAGE`.
         after: ``Page.next`` of the page before.
 
@@ -314,7 +340,10 @@ def list_cases(
         if value:
             query = query.where(column == value)
     if plate and (compact := "".join(plate.split()).upper()):
-        query = query.where(func.replace(Case.plate_text, " ", "").contains(compact, autoescape=True))
+        whole = session.scalar(select(exists().where(_compact_plate() == compact)))
+        query = query.where(
+            _compact_plate() == compact if whole else _compact_plate().contains(compact, autoescape=True)
+        )
     if after:
         time, number = _parse_cursor(after)
         # Both sides typed alike: SQLite compares the text its column holds.
@@ -323,6 +352,11 @@ def list_cases(
     rows = list(session.scalars(query.limit(limit + 1)))
     items = tuple(rows[:limit])
     return Page(items, _cursor(items[-1]) if len(rows) > limit else None)
+
+
+def _compact_plate() -> ColumnElement[str]:
+    """The plate without spaces, written exactly as the index ``ix_cases_plate`` has it."""
+    return func.replace(Case.plate_text, literal_column("' '"), literal_column("''"))
 
 
 def _cursor(case: Case) -> str:
@@ -348,6 +382,20 @@ def get_case(session: Session, number_or_key: str) -> Case | None:
 
 
 def list_sites(session: Session) -> list[tuple[str, str]]:
-    """Identifier and name of every site that has a case, by name."""
-    rows = session.execute(select(Case.site_id, func.max(Case.site_name)).group_by(Case.site_id))
+    """Identifier and name of every site that has a case, by name; the name is that of its latest case.
+
+    Steps from site to site through the index: a hundred sites cost a hundred look-ups, however many cases there are.
+    """
+    inner = aliased(Case)
+    first = select(func.min(Case.site_id).label("site_id")).cte("sites", recursive=True)
+    following = select(func.min(inner.site_id)).where(inner.site_id > first.c.site_id).scalar_subquery()
+    sites = first.union_all(select(following).where(first.c.site_id.is_not(None)))
+    latest = (
+        select(Case.site_name)
+        .where(Case.site_id == sites.c.site_id)
+        .order_by(Case.occurred_at.desc(), Case.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = session.execute(select(sites.c.site_id, latest).where(sites.c.site_id.is_not(None)))
     return sorted(((site, name) for site, name in rows), key=lambda one: (one[1], one[0]))

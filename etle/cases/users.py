@@ -16,6 +16,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from etle.cases.audit import Actor, record
 from etle.cases.models import User, UserSession
 from etle.errors import InputError
 
@@ -48,8 +49,16 @@ def _dummy_hash() -> str:
     return _hasher().hash(secrets.token_urlsafe(16))
 
 
-def add_user(session: Session, name: str, password: str, role: str, *, now: datetime | None = None) -> User:
-    """Add an account.
+def add_user(
+    session: Session,
+    name: str,
+    password: str,
+    role: str,
+    *,
+    actor: Actor | None = None,
+    now: datetime | None = None,
+) -> User:
+    """Add an account, by ``actor`` (default: the program).
 
     Raises:
         UserError: The name is taken or malformed, the role unknown, the password too short.
@@ -68,7 +77,7 @@ def add_user(session: Session, name: str, password: str, role: str, *, now: date
         name=name, role=str(role), password_hash=_hasher().hash(password), disabled=False, created_at=now or _now()
     )
     session.add(user)
-    session.flush()
+    record(session, actor or Actor.program("etle users add"), "user.added", user=user, now=now)
     return user
 
 
@@ -106,7 +115,7 @@ def authenticate(session: Session, name: str, password: str) -> User | None:
         return None
     if renewed is not None:
         user.password_hash = renewed
-        session.flush()
+        record(session, Actor.program("etle serve"), "user.hash_renewed", user=user)
     return user
 
 
@@ -140,8 +149,8 @@ def close_session(session: Session, token: str, *, secret: str) -> None:
     session.execute(delete(UserSession).where(UserSession.token_hash == _token_hash(token, secret)))
 
 
-def disable_user(session: Session, name: str) -> User:
-    """Close an account and end its sessions; its decisions keep its name.
+def disable_user(session: Session, name: str, *, actor: Actor | None = None) -> User:
+    """Close an account and end its sessions, by ``actor`` (default: the program); its decisions keep its name.
 
     Raises:
         UserError: There is no such user.
@@ -151,7 +160,7 @@ def disable_user(session: Session, name: str) -> User:
         raise UserError("no such user", where=name)
     user.disabled = True
     session.execute(delete(UserSession).where(UserSession.user_id == user.id))
-    session.flush()
+    record(session, actor or Actor.program("etle users"), "user.disabled", user=user)
     return user
 
 

@@ -9,23 +9,34 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from etle.cases.audit import Actor, record
 from etle.cases.models import Case, Decision, User
 from etle.errors import EtleError, InputError
 
 MAX_NOTE = 2000
+MAX_HOLD = 500
+HOLD_ROLES = frozenset({"supervisor", "administrator"})
+FIRST_VERIFICATION = "verify_first"
 
 
 class ConflictError(EtleError):
-    """The case changed since it was looked at; nothing was decided."""
+    """The case changed since it was looked at; nothing was decided.
+
+    ``decided_by`` and ``decided_at`` tell who was faster and when, where it was a decision that changed the case.
+    """
+
+    decided_by: str | None = None
+    decided_at: datetime | None = None
 
 
 class DecisionError(InputError):
@@ -47,14 +58,17 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One action of an officer."""
+    """One step of a case."""
 
     action: str
     sources: frozenset[str]
     target: str
     roles: frozenset[str]
     reason_required: bool
+    note_required: bool
     plate_required: bool
+    plate_kept: bool
+    """The plate can no longer be corrected."""
     names: Mapping[str, str]
 
 
@@ -65,6 +79,13 @@ class Reason:
     code: str
     names: Mapping[str, str]
     note_required: bool
+    effective_from: date
+    effective_to: date | None = None
+    """Last day on which it may be given."""
+
+    def in_force(self, on: date) -> bool:
+        """Whether it may be given on a day."""
+        return self.effective_from <= on and (self.effective_to is None or on <= self.effective_to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +95,32 @@ class Workflow:
     states: Mapping[str, State]
     transitions: Mapping[str, Transition]
     reasons: Mapping[str, Reason]
+    """Every reason there ever was; see :meth:`reasons_on`."""
+
+    def reasons_on(self, on: date) -> Mapping[str, Reason]:
+        """The reasons that may be given on a day."""
+        return {code: reason for code, reason in self.reasons.items() if reason.in_force(on)}
+
+
+@dataclass(frozen=True, slots=True)
+class FourEyes:
+    """Which cases two officers must verify, each on their own, with one plate."""
+
+    rules: frozenset[tuple[str, str]] = frozenset()
+    """Pairs of kind of violation and site identifier; ``*`` stands for any."""
+
+    @classmethod
+    def parse(cls, text: str) -> FourEyes:
+        """Read ``ETLE_FOUR_EYES``: ``all``, or kinds and sites such as ``speeding, red_light@jmb-demo, *@school-2``."""
+        rules = set()
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            kind, _, site = ("*" if part == "all" else part).partition("@")
+            rules.add((kind or "*", site or "*"))
+        return cls(frozenset(rules))
+
+    def asked_for(self, case: Case) -> bool:
+        """Whether two officers must verify this case."""
+        return any(kind in ("*", case.kind) and site in ("*", case.site_id) for kind, site in self.rules)
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -100,14 +147,23 @@ def workflow() -> Workflow:
             entry["to"],
             frozenset(entry["roles"]),
             entry["reason"] == "required",
+            entry.get("note") == "required",
             entry["plate"] == "required",
+            entry["plate"] == "kept",
             _names(entry),
         )
         for action, entry in data["transitions"].items()
     }
+    listed = _load("rejection_reasons.yaml")
     reasons = {
-        code: Reason(code, _names(entry), entry.get("note") == "required")
-        for code, entry in _load("rejection_reasons.yaml")["reasons"].items()
+        code: Reason(
+            code,
+            _names(entry),
+            entry.get("note") == "required",
+            entry.get("effective_from", listed["effective_from"]),
+            entry.get("effective_to", listed["effective_to"]),
+        )
+        for code, entry in listed["reasons"].items()
     }
     return Workflow(MappingProxyType(states), MappingProxyType(transitions), MappingProxyType(reasons))
 
@@ -143,55 +199,92 @@ def decide(
     reason: str | None = None,
     note: str = "",
     plate_text: str | None = None,
+    four_eyes: FourEyes | None = None,
     now: datetime | None = None,
 ) -> Decision:
-    """Take a decision on a case in the session's transaction.
-
-    Args:
-        session: An open transaction; the decision is on record when it commits.
-        case: The case, loaded in this session.
-        officer: Who decides.
-        action: A key of ``workflow().transitions``.
-        version: ``case.version`` as the officer saw it.
-        reason: A key of ``workflow().reasons``; needed where the action asks for one, refused elsewhere.
-        note: The officer's own words.
-        plate_text: The plate as the officer reads it; None or empty leaves the machine's reading.
-        now: Time of the decision, aware; default is now.
+    """Take a decision of a person with an account; see :func:`advance`.
 
     Raises:
         NotAllowedError: The officer's role may not do this or the account is disabled.
-        DecisionError: Unknown action or reason, reason, note or plate missing.
-        ConflictError: The case was decided by somebody else, or is not in a state this action starts from.
+        DecisionError, ConflictError: See :func:`advance`.
     """
-    rules = workflow()
-    transition = rules.transitions.get(action)
-    if transition is None:
-        raise DecisionError(f"unknown action {action!r}", where="action", remedy=_one_of(rules.transitions))
-    if officer.disabled or officer.role not in transition.roles:
+    if officer.disabled:
         raise NotAllowedError(
-            f"{officer.name} ({officer.role}) may not {action} a case",
+            f"the account {officer.name} is disabled", where=case.case_number, remedy="Ask an administrator"
+        )
+    return advance(
+        session,
+        case,
+        Actor.of(officer),
+        action=action,
+        version=version,
+        reason=reason,
+        note=note,
+        plate_text=plate_text,
+        four_eyes=four_eyes,
+        now=now,
+    )
+
+
+def advance(
+    session: Session,
+    case: Case,
+    actor: Actor,
+    *,
+    action: str,
+    version: int,
+    reason: str | None = None,
+    note: str = "",
+    plate_text: str | None = None,
+    four_eyes: FourEyes | None = None,
+    now: datetime | None = None,
+) -> Decision:
+    """Take a case one step further in the session's transaction, with its entry in the audit log.
+
+    Where ``four_eyes`` asks for two officers, the first ``verify`` is recorded as ``verify_first`` and the case stays
+    flagged; it is verified when another officer verifies it with the same plate.
+
+    Args:
+        session: An open transaction; the step is on record when it commits.
+        case: The case, loaded in this session.
+        actor: Who takes the step.
+        action: A key of ``workflow().transitions``.
+        version: ``case.version`` as the actor saw it.
+        reason: A key of ``workflow().reasons`` in force; needed where the action asks for one, refused elsewhere.
+        note: The actor's own words.
+        plate_text: The plate as the officer reads it; None or empty leaves the machine's reading.
+        four_eyes: Which cases need two officers; None: no case does.
+        now: Time of the step, aware; default is now.
+
+    Raises:
+        NotAllowedError: The role may not do this, or the second verification is by the officer of the first.
+        DecisionError: Unknown action or reason, reason, note or plate missing.
+        ConflictError: The case was changed by somebody else, or is not in a state this action starts from.
+    """
+    rules, now = workflow(), now or datetime.now(UTC)
+    transition = rules.transitions.get(action)
+    if transition is None or action == FIRST_VERIFICATION:
+        raise DecisionError(f"unknown action {action!r}", where="action", remedy=_one_of(rules.transitions))
+    if actor.role not in transition.roles:
+        raise NotAllowedError(
+            f"{actor.name} ({actor.role}) may not {action} a case",
             where=case.case_number,
             remedy=f"This needs the role {' or '.join(sorted(transition.roles))}",
         )
-    note = note.strip()
-    if len(note) > MAX_NOTE:
-        raise DecisionError(f"longer than {MAX_NOTE} characters", where="note", remedy="Shorten it")
-    reason = reason or None
-    if not transition.reason_required and reason is not None:
-        raise DecisionError(f"{action} takes no reason", where="reason", remedy="Leave it out")
-    if transition.reason_required:
-        known = rules.reasons.get(reason or "")
-        if known is None:
-            raise DecisionError("a reason is needed", where="reason", remedy=_one_of(rules.reasons))
-        if known.note_required and not note:
-            raise DecisionError(f"the reason {known.code!r} needs a note", where="note", remedy="Say why in a sentence")
+    note, reason = _words(transition, rules, case, reason, note, now)
     corrected = normalise_plate(plate_text) if plate_text and plate_text.strip() else None
     if corrected == case.plate_text:
         corrected = None
+    if corrected is not None and transition.plate_kept:
+        raise DecisionError(f"{action} cannot change the plate", where="plate_text", remedy="Leave it out")
     if transition.plate_required and corrected is None and case.plate_text is None:
         raise DecisionError(
             "the plate is not known", where="plate_text", remedy="Type the plate as you read it, or reject the case"
         )
+    # a conflict is told before a missing second officer: the case may have been decided in the meantime
+    if case.version == version and four_eyes is not None and action == "verify" and four_eyes.asked_for(case):
+        transition = _which_verification(case, actor, corrected)
+    before = case.state
     # The comparison and the change are one statement: of two officers one wins.
     changed = session.execute(
         update(Case)
@@ -206,24 +299,135 @@ def decide(
     ).all()
     session.refresh(case)
     if not changed:
-        raise ConflictError(
-            f"the case is {case.state!r} at version {case.version}, you decided on version {version}",
-            where=case.case_number,
-            remedy="Nothing was recorded; look at the case again",
-        )
+        raise _conflict(session, case, version)
     decision = Decision(
         case_id=case.id,
-        officer_id=officer.id,
-        action=action,
+        officer_id=actor.user_id,
+        action=transition.action,
         reason=reason,
         note=note,
         plate_text=corrected,
-        decided_at=now or datetime.now(UTC),
+        decided_at=now,
+        actor=actor.name,
+        actor_role=actor.role,
+        state_from=before,
+        state_to=transition.target,
     )
     session.add(decision)
-    session.flush()
-    session.refresh(case, ["decisions"])
+    _on_record(
+        session,
+        case,
+        actor,
+        transition.action,
+        {"from": before, "to": transition.target, "reason": reason, "plate_corrected": corrected is not None},
+        now,
+    )
     return decision
+
+
+def hold(session: Session, case: Case, actor: Actor, *, version: int, why: str, now: datetime | None = None) -> None:
+    """Keep a case from being deleted, whatever the retention rules say (legal hold).
+
+    Raises:
+        NotAllowedError: The role may not.
+        DecisionError: ``why`` is empty or too long.
+        ConflictError: The case changed since it was looked at.
+    """
+    why = why.strip()
+    if not why or len(why) > MAX_HOLD:
+        raise DecisionError(f"say why in 1 to {MAX_HOLD} characters", where="why", remedy="Name the court or letter")
+    _set_hold(session, case, actor, version, why, "hold", now)
+
+
+def release(session: Session, case: Case, actor: Actor, *, version: int, now: datetime | None = None) -> None:
+    """End a legal hold; the retention rules apply again.
+
+    Raises:
+        NotAllowedError, ConflictError: See :func:`hold`.
+    """
+    _set_hold(session, case, actor, version, None, "release", now)
+
+
+def _set_hold(
+    session: Session, case: Case, actor: Actor, version: int, why: str | None, action: str, now: datetime | None
+) -> None:
+    if actor.role not in HOLD_ROLES:
+        raise NotAllowedError(
+            f"{actor.name} ({actor.role}) may not {action} a case",
+            where=case.case_number,
+            remedy=f"This needs the role {' or '.join(sorted(HOLD_ROLES))}",
+        )
+    changed = session.execute(
+        update(Case)
+        .where(Case.id == case.id, Case.version == version)
+        .values(legal_hold=why, version=Case.version + 1)
+        .execution_options(synchronize_session=False)
+        .returning(Case.id)
+    ).all()
+    session.refresh(case)
+    if not changed:
+        raise _conflict(session, case, version)
+    _on_record(session, case, actor, action, {}, now or datetime.now(UTC))
+
+
+def _on_record(
+    session: Session, case: Case, actor: Actor, action: str, details: Mapping[str, Any], now: datetime
+) -> None:
+    session.flush()
+    session.refresh(case, ["decisions", "files"])
+    record(session, actor, f"case.{action}", case=case, details={**details, "version": case.version}, now=now)
+
+
+def _words(
+    transition: Transition, rules: Workflow, case: Case, reason: str | None, note: str, now: datetime
+) -> tuple[str, str | None]:
+    note = note.strip()
+    if len(note) > MAX_NOTE:
+        raise DecisionError(f"longer than {MAX_NOTE} characters", where="note", remedy="Shorten it")
+    if transition.note_required and not note:
+        raise DecisionError(f"{transition.action} needs a note", where="note", remedy="Say why in a sentence")
+    reason = reason or None
+    if not transition.reason_required:
+        if reason is not None:
+            raise DecisionError(f"{transition.action} takes no reason", where="reason", remedy="Leave it out")
+        return note, None
+    offered = rules.reasons_on(now.astimezone(ZoneInfo(case.time_zone)).date())
+    known = offered.get(reason or "")
+    if known is None:
+        raise DecisionError("a reason is needed", where="reason", remedy=_one_of(offered))
+    if known.note_required and not note:
+        raise DecisionError(f"the reason {known.code!r} needs a note", where="note", remedy="Say why in a sentence")
+    return note, reason
+
+
+def _which_verification(case: Case, actor: Actor, corrected: str | None) -> Transition:
+    """Under four eyes: the second verification where another officer gave the first with the same plate."""
+    rules = workflow().transitions
+    firsts = [decision for decision in case.decisions if decision.action == FIRST_VERIFICATION]
+    if not firsts or corrected is not None:
+        return rules[FIRST_VERIFICATION]  # a plate nobody else has confirmed starts anew
+    # every officer since the plate was last corrected saw the plate that now stands
+    agreeing = firsts[max((i for i, first in enumerate(firsts) if first.plate_text is not None), default=0) :]
+    if all((first.actor, first.officer_id) == (actor.name, actor.user_id) for first in agreeing):
+        raise NotAllowedError(
+            f"{actor.name} has verified this case already; it needs a second officer",
+            where=case.case_number,
+            remedy="Another officer must verify it",
+        )
+    return rules["verify"]
+
+
+def _conflict(session: Session, case: Case, version: int) -> ConflictError:
+    session.refresh(case, ["decisions"])
+    last = case.decisions[-1] if case.decisions else None
+    what = f"the case is {case.state!r} at version {case.version}, you decided on version {version}"
+    if last is not None:
+        local = last.decided_at.astimezone(ZoneInfo(case.time_zone))
+        what += f"; {last.actor} took the last step ({last.action}) on {local.isoformat(' ', 'seconds')}"
+    error = ConflictError(what, where=case.case_number, remedy="Nothing was recorded; look at the case again")
+    if last is not None:
+        error.decided_by, error.decided_at = last.actor, last.decided_at
+    return error
 
 
 def _one_of(codes: Mapping[str, object]) -> str:

@@ -34,7 +34,7 @@ def issue_ticket(case: Case, data_dir: Path, letterhead: Letterhead, out: Path) 
         case.facts,
         TicketDecision(
             action=verification.action,
-            officer=verification.officer.name,
+            officer=verification.actor,
             decided_at=verification.decided_at,
             plate_text=verification.plate_text,
         ),

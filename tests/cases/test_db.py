@@ -115,7 +115,7 @@ def test_new_database_locked_exclusively(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "words"), [("2", "newer software"), ("999", "newer software"), ("0", "older schema")]
+    ("version", "words"), [("3", "newer software"), ("999", "newer software"), ("0", "older schema")]
 )
 def test_another_schema_version_is_refused_untouched(tmp_path: Path, version: str, words: str) -> None:
     path = tmp_path / "etle.db"

@@ -6,6 +6,7 @@ from threading import Barrier, Thread
 
 import pytest
 
+from etle.cases.audit import OWNER, PROGRAM
 from etle.cases.db import Database, open_database
 from etle.cases.models import Case, User
 from etle.cases.store import get_case
@@ -57,7 +58,7 @@ def test_data_files_hold_together() -> None:
         assert transition.sources <= set(rules.states)
         assert transition.target in rules.states
         assert not any(rules.states[source].final for source in transition.sources)
-        assert transition.roles <= set(Role)
+        assert transition.roles <= {*Role, PROGRAM, OWNER}
     for entry in [*rules.states.values(), *rules.transitions.values(), *rules.reasons.values()]:
         assert all(entry.names[language] for language in ("id", "en"))
     assert {role for role in Role if may_decide(role)} == {Role.OFFICER, Role.SUPERVISOR}
@@ -104,7 +105,8 @@ def test_reject(database: Database, officer: User) -> None:
         ({"action": "verify", "reason": "duplicate"}, "takes no reason"),
         ({"action": "verify", "plate_text": "BH-1207;DROP"}, "letters, digits"),
         ({"action": "verify", "note": "x" * 2001}, "longer than"),
-        ({"action": "pay"}, "unknown action"),
+        ({"action": "swallow"}, "unknown action"),
+        ({"action": "verify_first"}, "unknown action"),
     ],
 )
 def test_decisions_that_cannot_be_taken(

@@ -74,8 +74,8 @@ class EvidenceFileOut(BaseModel):
 class DecisionOut(BaseModel):
     """One decision on a case."""
 
-    officer: str
-    action: Literal["verify", "reject"]
+    officer: str = Field(description="Who took the step: an officer, or by name the program or the owner.")
+    action: str = Field(examples=["verify", "reject"])
     reason: str | None
     note: str
     plate_text: str | None = Field(description="The plate as the officer corrected it; null where it stood.")
@@ -156,8 +156,8 @@ def detail(case: Case) -> CaseDetail:
         ],
         decisions=[
             DecisionOut(
-                officer=decision.officer.name,
-                action="verify" if decision.action == "verify" else "reject",
+                officer=decision.actor,
+                action=decision.action,
                 reason=decision.reason,
                 note=decision.note,
                 plate_text=decision.plate_text,

@@ -177,7 +177,7 @@ def case_view(case: Case, language: Language) -> CaseView:
     return CaseView(
         line=line,
         version=case.version,
-        open=any(case.state in transition.sources for transition in workflow().transitions.values()),
+        open=case.state in workflow().transitions["verify"].sources,
         verified=case.state != "rejected" and any(decision.action == "verify" for decision in case.decisions),
         pictures=tuple(one for role in _PICTURES if (one := picture(role))),
         plate_picture=picture("plate_closeup"),
@@ -247,8 +247,8 @@ def _history(case: Case, language: Language) -> list[HistoryEntry]:
         entries.append(
             HistoryEntry(
                 action=decision.action,
-                action_name=rules.states[rules.transitions[decision.action].target].names[language],
-                who_when=texts.get("decide.entry", language, officer=decision.officer.name, time=time),
+                action_name=rules.states[decision.state_to].names[language],
+                who_when=texts.get("decide.entry", language, officer=decision.actor, time=time),
                 reason=reason.names[language] if reason else (decision.reason or ""),
                 note=decision.note,
                 plate=texts.get("decide.plate_corrected", language, plate=decision.plate_text)
