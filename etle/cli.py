@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from etle import __version__
 from etle._opencv import require_one_opencv
+from etle.cli_evidence import evidence_app
 from etle.errors import EtleError, ExitCode, InputError
 from etle.settings import get_settings
 
@@ -29,7 +30,6 @@ app = typer.Typer(
 cases_app = typer.Typer(help="Look at stored cases.", no_args_is_help=True)
 plates_app = typer.Typer(help="Read number plates.", no_args_is_help=True)
 site_app = typer.Typer(help="Check a site file.", no_args_is_help=True)
-evidence_app = typer.Typer(help="Check evidence.", no_args_is_help=True)
 users_app = typer.Typer(help="Officers' accounts.", no_args_is_help=True)
 models_app = typer.Typer(help="Detector weights.", no_args_is_help=True)
 for name, group in (
@@ -330,21 +330,6 @@ def site_schema() -> None:
     from etle.site import Site
 
     _print(json.dumps(Site.model_json_schema(), indent=2, ensure_ascii=False))
-
-
-@evidence_app.command(name="verify")
-def evidence_verify(
-    what: Annotated[str, typer.Argument(help="Folder of a bundle, or a case number.", show_default=False)],
-) -> None:
-    """Show whether any file of a case's evidence was altered, removed or added."""
-    from etle.batch.verify import verify
-
-    faults, described = verify(what, get_settings())
-    for fault in faults:
-        _print(f"{fault.path}: {fault.what}")
-    if faults:
-        raise typer.Exit(ExitCode.FAILURE)
-    _print(described)
 
 
 @app.command()

@@ -43,6 +43,16 @@ class Settings(BaseSettings):
     detector_size_px: Annotated[
         int, Field(ge=160, le=4096, multiple_of=32, description="Longest side of the picture given to the detector.")
     ] = 640
+    seal_keys_dir: Annotated[
+        Path | None,
+        Field(
+            description="Keys that seal evidence; default is `keys` in the data directory, which production refuses."
+        ),
+    ] = None
+    evidence_store: Annotated[
+        str | None,
+        Field(description="Where a copy of all evidence is kept, e.g. `s3://bucket/prefix`; default is nowhere."),
+    ] = None
     secret_key: Annotated[SecretStr, Field(description="Signs session cookies; at least 32 characters.")] = SecretStr(
         INSECURE_SECRET
     )

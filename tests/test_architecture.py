@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": COMMON | {"footage", "perception", "measure", "rules", "evidence"},
     "batch": COMMON | {"pipeline", "footage", "perception", "measure", "rules", "evidence", "cases", "law"},
     "demo": COMMON | {"batch", "cases", "documents"},
-    "cli": COMMON | {"batch", "cases", "demo", "measure", "perception", "web"},
+    "cli_evidence": COMMON | {"batch", "evidence"},
+    "cli": COMMON | {"cli_evidence", "batch", "cases", "demo", "measure", "perception", "web"},
 }
 
 

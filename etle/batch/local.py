@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from etle import __version__
 from etle.cases.db import Database
 from etle.cases.store import NewCase, NewEvidenceFile, NewRecording, StoredCase, get_case, store_recording
 from etle.errors import EtleError, InputError
-from etle.evidence.bundle import Bundle, bundle_path
+from etle.evidence.bundle import Bundle, bundle_path, remove_bundle
+from etle.evidence.deployment import ledger, remote_store
 from etle.pipeline import Progress, RecordingResult, Tools, process_recording, write_case
 from etle.settings import Settings
 from etle.site import LoadedSite
@@ -109,7 +109,9 @@ def _store(
             known = get_case(session, key)
             kept = None if known is None else dict(known.facts)
         if kept is None:
-            bundle = write_case(settings.evidence_dir, path, case)
+            bundle = write_case(settings.evidence_dir, path, case, ledger=ledger(settings))
+            if (store := remote_store(settings)) is not None:
+                store.upload(bundle.directory, key)
             new_cases.append(_new_case(bundle, settings))
         else:
             new_cases.append(_known_case(kept, key, settings))
@@ -128,7 +130,7 @@ def _store(
     for entry in outcome.already:
         if entry.given_key != entry.case_key:
             # the same event, found a little differently in an earlier run: what is stored stands
-            shutil.rmtree(bundle_path(settings.evidence_dir, entry.given_key), ignore_errors=True)
+            remove_bundle(settings.evidence_dir, entry.given_key)
     return outcome.stored, outcome.already
 
 

@@ -97,18 +97,24 @@ def draw_decision(
 
     Args:
         image: Height x width x 3, BGR.
-        kind: ``red_light`` draws the lines and heads, ``speeding`` the zone and section lines.
+        kind: ``red_light`` and ``stop_line`` draw the lines and heads, ``wrong_way`` the lanes with their direction,
+            ``speeding`` the zone and section lines.
         box_px: The vehicle's box.
         reference_px: The tracked point.
         front_px: The vehicle's front on the road as used for crossings, when it differs.
         captions: Lines of text for the top-left corner.
     """
     picture = image.copy()
-    if kind == "red_light":
+    if kind in ("red_light", "stop_line"):
         draw_lines(picture, site, plane)
         for head in site.signal_heads:
             x1, y1, x2, y2 = (round(v) for v in head.box_px)
             cv2.rectangle(picture, (x1 - 3, y1 - 3), (x2 + 3, y2 + 3), HEAD, 2)
+    elif kind == "wrong_way":
+        for lane in site.lanes:
+            a, b = (np.asarray(p, float) for p in lane.centreline_m)
+            _arrow(picture, plane, a, b)
+            _label(picture, _pixel(plane, (a + b) / 2), f"lane {lane.id}", LANE)
     elif site.speed is not None:
         for edge in itertools.pairwise([*site.speed.zone_m, site.speed.zone_m[0]]):
             _ground_line(picture, plane, edge, ZONE, 2)

@@ -188,6 +188,7 @@ def test_altered_evidence_and_altered_manifest_are_found(
     original = picture.read_bytes()
     picture.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     assert [(f.path, f.what) for f in verify(number, settings)[0]] == [("frame_at.jpg", "altered")]
+    assert [(f.path, f.what) for f in verify(str(folder), settings)[0]] == [("frame_at.jpg", "altered")]
     picture.write_bytes(original)
     manifest = folder / "case.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"kind":"speeding"', b'"kind":"parking!"'))

@@ -1,0 +1,88 @@
+"""``etle evidence``: check, measure again, hand out. Thin like ``etle.cli``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etle.errors import ExitCode, InputError
+from etle.settings import get_settings
+
+evidence_app = typer.Typer(help="Check evidence, measure it again, hand it out.", no_args_is_help=True)
+keys_app = typer.Typer(help="The keys that seal evidence.", no_args_is_help=True)
+evidence_app.add_typer(keys_app, name="keys")
+
+WhatArgument = Annotated[
+    str, typer.Argument(help="Folder of a bundle, an exported ZIP, or a case number.", show_default=False)
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", help="Public keys to believe (public-keys.json or PEM); default: this deployment's."),
+]
+
+
+@evidence_app.command(name="verify")
+def verify(what: WhatArgument, key: KeyOption = None) -> None:
+    """Show whether anything in a case's evidence was altered, removed, added, or sealed by somebody else."""
+    from etle.batch.verify import verify as run
+
+    faults, described = run(what, key=key)
+    for fault in faults:
+        typer.echo(f"{fault.path}: {fault.what}")
+    if faults:
+        raise typer.Exit(ExitCode.FAILURE)
+    typer.echo(described)
+
+
+@evidence_app.command(name="chain")
+def chain(key: KeyOption = None) -> None:
+    """Check the whole chain of this deployment: every link, signature and daily root, and its end."""
+    from etle.batch.verify import verify_chain
+
+    faults, described = verify_chain(get_settings(), key)
+    for fault in faults:
+        typer.echo(f"{fault.path}: {fault.what}")
+    if faults:
+        raise typer.Exit(ExitCode.FAILURE)
+    typer.echo(described)
+
+
+@evidence_app.command(name="root")
+def root(
+    date: Annotated[str | None, typer.Option("--date", help="UTC day, YYYY-MM-DD; default: yesterday.")] = None,
+) -> None:
+    """Print the signed Merkle root of a day's seals; made at the first call, kept for good."""
+    from etle.evidence.deployment import ledger
+
+    now = dt.datetime.now(dt.UTC)
+    try:
+        day = now.date() - dt.timedelta(days=1) if date is None else dt.date.fromisoformat(date)
+    except ValueError as error:
+        raise InputError(f"{date!r} is not a date", where="--date", remedy="e.g. 2026-11-23") from error
+    typer.echo(ledger(get_settings()).daily_root(day, now=now).to_json().decode())
+
+
+@keys_app.command(name="new")
+def keys_new() -> None:
+    """Make a new key and retire the one in use; what the old one sealed stays good."""
+    from etle.evidence.deployment import ledger
+
+    made = ledger(get_settings()).rotate_key()
+    typer.echo(f"sealing with key {made.key_id} from now on; publish public-keys.json and this fingerprint")
+
+
+@keys_app.command(name="list")
+def keys_list(
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the public keys and when each was in use."""
+    from etle.evidence.deployment import key_ring
+
+    rows = json.loads(key_ring(get_settings()).public().to_json())["keys"]
+    for row in rows:
+        until = row["valid_until"] or "now"
+        typer.echo(json.dumps(row) if json_lines else f"{row['key_id']}  {row['valid_from']} to {until}")
