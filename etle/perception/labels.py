@@ -41,3 +41,15 @@ def map_classes(names: Mapping[int, str]) -> dict[int, str]:
         Class id -> one of :data:`etle.types.LABELS`, in order of id; may be empty.
     """
     return {index: label for index, name in sorted(names.items()) if (label := to_label(name)) is not None}
+
+
+def riders_apart(names: Mapping[int, str]) -> bool:
+    """Whether a network boxes a motorcycle and its riders apart, as those trained on COCO do.
+
+    Our own networks know exactly :data:`etle.types.LABELS`, and box a motorcycle with its riders.
+
+    Args:
+        names: Class id -> the model's own class name, all of them.
+    """
+    labels = {to_label(name) for name in names.values()}
+    return "person" in labels and bool(labels & TWO_WHEEL_LABELS) and labels != set(LABELS)

@@ -23,14 +23,15 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etle.errors import ModelError
-from etle.perception.labels import map_classes
+from etle.perception.labels import map_classes, riders_apart
 from etle.perception.offline import import_onnxruntime
 from etle.settings import Settings
 
 ModelKind: TypeAlias = Literal["openvino", "onnx", "ultralytics"]
+ModelTask: TypeAlias = Literal["detect", "read_plate"]
 
 NOT_STATED = "not stated"
 
@@ -66,6 +67,10 @@ class ModelFile:
     whose names only the engine can read (``.torchscript``, ``.engine``)."""
     metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Figures measured on our own test set, from the manifest."""
+    task: ModelTask = "detect"
+    """What it does: finds objects, or reads plates that have been cut out."""
+    riders_apart: bool = False
+    """Whether the network boxes a motorcycle and its riders apart (COCO's do), so that they have to be joined."""
 
 
 class _ManifestEntry(BaseModel):
@@ -79,8 +84,15 @@ class _ManifestEntry(BaseModel):
     input_px: Annotated[tuple[int, int] | None, Field(description="Height, width; null where the input is dynamic")] = (
         None
     )
-    classes: Annotated[dict[int, str], Field(min_length=1)]
+    task: ModelTask = "detect"
+    classes: Annotated[dict[int, str], Field(description="Class id -> name; empty for a reader of plates")] = {}
     metrics: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _detector_names_its_classes(self) -> _ManifestEntry:
+        if self.task == "detect" and not self.classes:
+            raise ValueError("a detector's classes are missing")
+        return self
 
 
 class _Manifest(BaseModel):
@@ -105,13 +117,26 @@ def resolve_model(explicit: Path | None, settings: Settings) -> ModelFile:
     if asked is not None:
         if not asked.exists():
             for listed in _listed():
-                if listed.name == str(asked):
+                if listed.name == str(asked) and listed.task == "detect":
                     return listed
             raise ModelError("no such model file", where=asked, remedy=_HOW_TO_GET_ONE)
         return describe_model(asked)
     for listed in _listed():
-        return listed
+        if listed.task == "detect":
+            return listed
     raise ModelError("no detector model found", remedy=_HOW_TO_GET_ONE)
+
+
+def plate_reader_model() -> ModelFile:
+    """The reader of plates that belongs to the project.
+
+    Raises:
+        ModelError: The manifest lists none, or the file is missing or damaged.
+    """
+    for listed in _listed():
+        if listed.task == "read_plate":
+            return listed
+    raise ModelError("no plate reader's model found", remedy="Restore models/ from the repository")
 
 
 def list_models(settings: Settings) -> list[ModelFile]:
@@ -168,8 +193,10 @@ def read_manifest(folder: Path) -> list[ModelFile]:
                 sha256=sha256,
                 licence=entry.licence,
                 origin=entry.origin,
-                labels=MappingProxyType(_mapped(entry.classes, main)),
+                labels=MappingProxyType(_mapped(entry.classes, main) if entry.task == "detect" else {}),
+                task=entry.task,
                 metrics=MappingProxyType(dict(entry.metrics)),
+                riders_apart=riders_apart(entry.classes),
             )
         )
     return models
@@ -195,6 +222,7 @@ def describe_model(path: Path) -> ModelFile:
         licence=str(metadata.get("license") or NOT_STATED),
         origin=_origin(metadata),
         labels=MappingProxyType(_mapped(names, main) if names else {}),
+        riders_apart=riders_apart(names),
     )
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etle.perception.boxes import SAME_VEHICLE_IOU, iou_matrix, merge_vehicle_boxes
-from etle.perception.labels import FOUR_WHEEL_LABELS, map_classes, to_label
+from etle.perception.boxes import SAME_VEHICLE_IOU, iou_matrix, merge_riders, merge_vehicle_boxes
+from etle.perception.labels import FOUR_WHEEL_LABELS, map_classes, riders_apart, to_label
 from etle.types import LABELS, Detection
 
 coordinate = st.floats(0, 500)
@@ -62,6 +62,47 @@ def test_merging_invents_nothing_and_is_idempotent(found: list[Detection]) -> No
     four = np.array([one.box_px for one in kept if one.label in FOUR_WHEEL_LABELS]).reshape(-1, 4)
     overlap = iou_matrix(four, four)
     assert (overlap[~np.eye(len(four), dtype=bool)] <= SAME_VEHICLE_IOU).all()
+
+
+def test_rider_joins_the_motorcycle_under_him() -> None:
+    motorcycle = Detection((100, 140, 140, 200), "motorcycle", 0.4)
+    rider = Detection((102, 100, 138, 185), "person", 0.8)
+    pedestrian = Detection((160, 100, 190, 200), "person", 0.7)
+    assert merge_riders([rider, motorcycle, pedestrian]) == [
+        pedestrian,
+        Detection((100, 100, 140, 200), "motorcycle", pytest.approx(1 - 0.6 * 0.6)),  # type: ignore[arg-type]
+    ]
+
+
+def test_two_riders_beside_each_other_join_but_not_the_one_behind() -> None:
+    motorcycle = Detection((100, 140, 140, 200), "motorcycle", 0.9)
+    driver = Detection((102, 118, 138, 190), "person", 0.8)
+    passenger = Detection((104, 117, 140, 186), "person", 0.7)
+    behind = Detection((101, 60, 137, 158), "person", 0.6)
+    assert merge_riders([motorcycle, behind])[0].box_px == (100, 60, 140, 200)  # alone he could be the rider
+    joined = merge_riders([motorcycle, driver, passenger, behind])
+    assert [found.label for found in joined] == ["motorcycle", "person"]
+    assert joined[0].box_px == (100, 117, 140, 200)
+    assert joined[1] == behind
+
+
+def test_who_stands_before_or_behind_a_motorcycle_stays_a_person() -> None:
+    motorcycle = Detection((100, 140, 140, 200), "motorcycle", 0.9)
+    for box in (
+        (110, 160, 135, 260),  # before it: head below its top, feet far below its wheels
+        (110, 60, 135, 150),  # behind it: feet at its top
+        (100, 20, 140, 195),  # far taller than it
+        (135, 100, 175, 190),  # beside it
+    ):
+        person = Detection(box, "person", 0.8)
+        assert set(merge_riders([motorcycle, person])) == {motorcycle, person}
+
+
+def test_riders_are_joined_only_where_a_network_boxes_them_apart() -> None:
+    assert riders_apart({0: "person", 1: "bicycle", 3: "motorcycle", 16: "dog"})
+    assert not riders_apart(dict(enumerate(LABELS)))
+    assert not riders_apart({0: "car", 1: "person"})
+    assert not riders_apart({0: "licence_plate"})
 
 
 def test_class_names_of_coco_and_ours() -> None:

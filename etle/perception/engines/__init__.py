@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from etle.errors import ModelError
@@ -27,6 +28,7 @@ def load_detector(
     iou: float = 0.6,
     threads: int | None = None,
     device: str | None = None,
+    join_riders: bool | None = None,
 ) -> Detector:
     """Load a detector.
 
@@ -40,6 +42,8 @@ def load_detector(
         threads: CPU threads; None leaves it to the engine.
         device: The engine's own name of a device; None: ONNX Runtime and Ultralytics take a GPU where there is one,
             OpenVINO takes the CPU.
+        join_riders: Whether persons on a motorcycle or bicycle are joined with it; None does so where the network
+            boxes them apart.
 
     Raises:
         ModelError: The model, the engine for it or the device cannot be used.
@@ -51,6 +55,8 @@ def load_detector(
         raise ModelError("score and iou of the detector lie between 0 and 1", where=f"score {score}, iou {iou}")
     if threads is not None and threads < 1:
         raise ModelError("the detector needs at least one thread", where=threads)
+    if join_riders is not None:
+        model = replace(model, riders_apart=join_riders)
     chosen = _BY_KIND[model.kind] if engine == "auto" else engine
     if model.kind not in _CAN_READ[chosen]:
         raise ModelError(
