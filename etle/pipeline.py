@@ -7,6 +7,7 @@ only, and vehicles that did nothing wrong leave no picture behind.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import math
 import re
@@ -20,33 +21,50 @@ import cv2
 import numpy as np
 
 from etle import __version__
-from etle.errors import EvidenceError, FootageError
+from etle.errors import EvidenceError, FootageError, SiteError
 from etle.evidence.bundle import SCHEMA, Bundle, case_key, write_bundle
 from etle.evidence.files import unwritable
 from etle.evidence.overlay import draw_decision
 from etle.evidence.seal import Ledger
 from etle.footage.clip import cut_clip
+from etle.footage.controller_log import ControllerLog
 from etle.footage.reader import FootageReader, StreamInfo, open_footage
 from etle.measure.continuity import break_at
 from etle.measure.crossing import LineCrossing, front_crossing
 from etle.measure.ground import GroundPlane, ground_plane_of
+from etle.measure.manoeuvre import (
+    Movement,
+    Standstill,
+    against_lane,
+    hidden_s,
+    movement,
+    outside_line_m,
+    rear_crossing,
+    standstills,
+)
 from etle.measure.path import GroundPath, LaneAxis, assign_lane, edge_px, ground_path
 from etle.measure.refusal import Refusal, RefusalReason
 from etle.measure.same_vehicle import same_vehicle
+from etle.measure.signal_sources import ClockOffset, NoOffset, SignalSources, both_sources
 from etle.measure.speed import measure_speed
+from etle.perception.beacons import Beacons, find_beacons, sample
 from etle.perception.detector import Detector
+from etle.perception.health import HealthLimits, HealthMonitor, hidden_signal
 from etle.perception.plates.grammar import PlateGrammar
 from etle.perception.plates.read import choose_points, read_plate
 from etle.perception.plates.text import TextReader
 from etle.perception.plates.vote import vote
 from etle.perception.signal import SignalHead, SignalObservation, SignalReader, timeline
 from etle.perception.tracker import MarkKind, Tracker, TrackMark
-from etle.rules import red_light, speeding
+from etle.rules import red_light, speeding, stop_line, wrong_way
 from etle.rules.base import Moment, Passage, SignalTimeline, Violation
-from etle.site import LoadedSite, Site, require_image_size
+from etle.rules.suspension import SUSPENDS, suspended
+from etle.site import Lane, LoadedSite, Site, require_image_size
 from etle.types import (
     VEHICLE_LABELS,
     BoxPx,
+    Fault,
+    FaultKind,
     Frame,
     Image,
     PlateReading,
@@ -72,6 +90,12 @@ REATTACHED_S = 0.3
 PLATE_AGREEING = 4
 """So many readings that all say the same end the reading of a track early."""
 JPEG_QUALITY = 92
+BEACONS_AROUND_S = 2.0
+"""Beacons are looked for this long before and after an event."""
+FAULTS_NEAR_S = 60.0
+"""A case says which faults the recording had this near to it."""
+CLOCK_SEARCH_S = 10.0
+"""The controller's clock is looked for this much farther off than the clocks' stated uncertainties."""
 FILE_NAME_TIME = re.compile(r"(?<!\d)(20\d\d)[-_]?(\d\d)[-_]?(\d\d)[T_. -]?(\d\d)[-_.:]?(\d\d)[-_.:]?(\d\d)(?!\d)")
 
 
@@ -133,6 +157,15 @@ class Analysis:
     """Moments at which a track is doubtful, by track id."""
     untimed: frozenset[int] = frozenset()
     """Frames whose timestamp was estimated."""
+    camera_timelines: Mapping[str, SignalTimeline] = field(default_factory=dict)
+    """What the pictures alone showed of each head; pictures for evidence are chosen by it."""
+    signal_sources: Mapping[str, SignalSources] = field(default_factory=dict)
+    """How the controller's log compares with the pictures, by head; empty without a log."""
+    controller: ControllerLog | None = None
+    self_checks: tuple[Fault, ...] = ()
+    """What was wrong with the recording, and when."""
+    untimed: frozenset[int] = frozenset()
+    """Frames whose timestamp was estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +221,8 @@ def analyse(
     on: dt.date,
     plane: GroundPlane | None = None,
     progress: Progress | None = None,
+    begun: RecordingStart | None = None,
+    controller: ControllerLog | None = None,
 ) -> Analysis:
     """First pass: every frame once, then judge.
 
@@ -199,6 +234,8 @@ def analyse(
         on: Date the footage was taken, for the tolerance in force.
         plane: The site's ground plane, when already fitted.
         progress: Called about once a frame.
+        begun: Wall clock of the first frame; needed to place a controller's log.
+        controller: The signal controller's log.
 
     Raises:
         SiteError: The picture is not of the site's size, or the calibration does not hold.
@@ -218,6 +255,8 @@ def analyse(
         for h in site.signal_heads
     ]
     observations: dict[str, list[SignalObservation]] = {h.id: [] for h in site.signal_heads}
+    limits = _limits(site)
+    health = HealthMonitor(limits, _reference_picture(loaded))
     tracks: list[Track] = []
     untimed: set[int] = set()
     count, last_s = 0, 0.0
@@ -226,6 +265,7 @@ def analyse(
         tracker.update(frame.index, frame.t_s, [d for d in detections if d.label in VEHICLE_LABELS])
         for head in heads:
             observations[head.head.head_id].append(head.observe(frame))
+        health.observe(frame, (d.box_px for d in detections), reader.faults.damage)
         if frame.pts_estimated:
             untimed.add(frame.index)
         tracks.extend(tracker.pop_finished())
@@ -237,11 +277,22 @@ def analyse(
     tracks.extend(tracker.finish())
     tracks = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
     marks = {t.track_id: tracker.pop_marks(t.track_id) for t in tracks}
-    timelines = {
+    by_camera = {
         head_id: SignalTimeline(head_id, tuple(timeline(seen, source=f"camera:{head_id}")))
         for head_id, seen in observations.items()
     }
-    passages, violations, refused = _judge(tracks, site, plane, timelines, untimed, tools, on)
+    checks = health.faults(reader.key_times_s())
+    if begun is not None:
+        checks += _clock_doubts(info, site, begun, last_s)
+    sources: dict[str, SignalSources] = {}
+    if controller is not None and begun is not None:
+        sources, disagreeing = _signal_sources(site, by_camera, controller, begun, last_s)
+        checks += disagreeing
+    timelines = by_camera | {head: SignalTimeline(head, both.intervals) for head, both in sources.items()}
+    for head_id, line in timelines.items():
+        checks += hidden_signal(head_id, line.intervals, limits)
+    checks.sort(key=lambda fault: fault.start_s)
+    passages, violations, refused = judge_tracks(tracks, site, plane, timelines, untimed, checks, tools, on)
     return Analysis(
         info=info,
         frame_count=count,
@@ -254,15 +305,20 @@ def analyse(
         faults=reader.faults.as_dict(),
         marks=marks,
         untimed=frozenset(untimed),
+        camera_timelines=by_camera,
+        signal_sources=sources,
+        controller=controller,
+        self_checks=tuple(checks),
     )
 
 
-def _judge(
+def judge_tracks(
     tracks: Iterable[Track],
     site: Site,
     plane: GroundPlane,
     timelines: Mapping[str, SignalTimeline],
     untimed: set[int],
+    checks: Sequence[Fault],
     tools: Tools,
     on: dt.date,
 ) -> tuple[list[Passage], list[Violation], list[RefusedPassage]]:
@@ -272,8 +328,10 @@ def _judge(
         passage = _passage(track, site, plane, axes, untimed, tools.detector.model_name)
         if passage is None:
             continue
-        passages.append(passage)
-        for rule, finding in _findings(passage, site, timelines, tools, on):
+        if passage.against is None:
+            passages.append(passage)
+        for rule, found in _findings(passage, site, timelines, tools, on):
+            finding = (suspended(found, checks) or found) if isinstance(found, Violation) else found
             if isinstance(finding, Violation):
                 violations.append(finding)
             elif isinstance(finding, Refusal):
@@ -320,15 +378,28 @@ def _passage(
     size = (site.image.width, site.image.height)
     axis = assign_lane(track, plane, axes, image_size=size, model=model)
     if axis is None:
-        return None
+        if site.wrong_way is None or not site.wrong_way.enforce:
+            return None
+        against = against_lane(track, plane, axes, image_size=size, model=model)
+        return None if against is None else Passage(track, against.axis, seen_from_m=0.0, against=against)
     path = ground_path(track, plane, axis, image_size=size, model=model)
     front = path.along_m + path.front_offset_m
-    stop = second = None
+    stop = second = rear = turn = None
     stop_along = None
+    hidden = outside = 0.0
+    stood: tuple[Standstill, ...] = ()
     if site.red_light is not None and axis.signal_head is not None:
-        stop = front_crossing(path, site.red_light.stop_line_m, "stop_line")
+        line = site.red_light.stop_line_m
+        stop = front_crossing(path, line, "stop_line")
         second = front_crossing(path, site.red_light.second_line_m, "second_line")
-        stop_along = float(axis.line_along(site.red_light.stop_line_m, np.median(path.across_m)))
+        stop_along = float(axis.line_along(line, np.median(path.across_m)))
+        rear, turn = rear_crossing(path, line, "stop_line"), movement(path, line)
+        for crossing, passed in ((stop, line), (second, site.red_light.second_line_m)):
+            if crossing is not None:
+                hidden = max(hidden, hidden_s(path, crossing.crossing.t_s))
+                outside = max(outside, outside_line_m(path, passed, crossing.crossing.t_s))
+        if site.stop_line is not None and site.stop_line.enforce:
+            stood = tuple(standstills(path, line, min_s=site.stop_line.stood_s))
     speed = None
     if site.speed is not None:  # measured also where it is not enforced: a survey needs it
         speed = measure_speed(
@@ -349,6 +420,11 @@ def _passage(
         second_line=_timed(second, path, untimed),
         stop_line_along_m=stop_along,
         speed=speed,
+        movement=turn,
+        hidden_s=hidden,
+        outside_line_m=outside,
+        rear_stop_line=_timed(rear, path, untimed),
+        standstills=stood,
     )
 
 
@@ -363,9 +439,23 @@ def _timed(crossing: LineCrossing | None, path: GroundPath, untimed: set[int]) -
 def _findings(
     passage: Passage, site: Site, timelines: Mapping[str, SignalTimeline], tools: Tools, on: dt.date
 ) -> Iterable[tuple[str, Violation | Refusal | None]]:
-    if site.red_light is not None and site.red_light.enforce and passage.axis.signal_head is not None:
-        policy = red_light.RedLightPolicy(site.red_light.grace_s, site.red_light.min_amber_s)
-        yield red_light.KIND, red_light.judge(passage, timelines[passage.axis.signal_head], policy)
+    if passage.against is not None:
+        assert site.wrong_way is not None
+        yield (
+            wrong_way.KIND,
+            wrong_way.judge(passage, wrong_way.WrongWayPolicy(site.wrong_way.distance_m, site.wrong_way.speed_kmh)),
+        )
+        return
+    if site.red_light is not None and passage.axis.signal_head is not None:
+        lane = next(lane for lane in site.lanes if lane.id == passage.axis.lane_id)
+        permitted = frozenset(Movement(turn) for turn in lane.permitted_on_red)
+        policy = red_light.RedLightPolicy(site.red_light.grace_s, site.red_light.min_amber_s, permitted)
+        lines = _governing(passage, lane, timelines)
+        if site.red_light.enforce:
+            yield red_light.KIND, _by_every_head(lambda line: red_light.judge(passage, line, policy), lines)
+        if site.stop_line is not None and site.stop_line.enforce:
+            standing = stop_line.StopLinePolicy(policy, site.stop_line.beyond_m, site.stop_line.stood_s)
+            yield stop_line.KIND, _by_every_head(lambda line: stop_line.judge(passage, line, standing), lines)
     if site.speed is not None and site.speed.enforce:
         fixed = site.speed.tolerance_kmh
         speed_policy = speeding.SpeedPolicy(
@@ -376,6 +466,115 @@ def _findings(
         yield speeding.KIND, speeding.judge(passage, speed_policy)
 
 
+def _governing(passage: Passage, lane: Lane, timelines: Mapping[str, SignalTimeline]) -> list[SignalTimeline]:
+    """The heads that may have governed a vehicle: one where its movement is clear, every one of the lane where not."""
+    own = str(lane.signal_head)
+    if not lane.turn_heads:
+        return [timelines[own]]
+    if passage.movement is not None:
+        return [timelines[lane.turn_heads.get(passage.movement.value, own)]]
+    return [timelines[head] for head in dict.fromkeys((own, *lane.turn_heads.values()))]
+
+
+def _by_every_head(
+    judge: Callable[[SignalTimeline], Violation | Refusal | None], lines: Sequence[SignalTimeline]
+) -> Violation | Refusal | None:
+    """A violation only where it is one by every head that may have governed the vehicle."""
+    findings = [judge(line) for line in lines]
+    if len(findings) == 1 or all(isinstance(found, Violation) for found in findings):
+        return findings[0]
+    if any(isinstance(found, Violation) for found in findings):
+        return Refusal(
+            RefusalReason.MOVEMENT_UNKNOWN, "where it went is not clear, and not every head it may have obeyed was red"
+        )
+    return next((found for found in findings if found is not None), None)
+
+
+def _limits(site: Site) -> HealthLimits:
+    checks = site.self_checks
+    return HealthLimits(
+        checks.drift_px, checks.frozen_s, checks.gap_s, checks.exposure_s, signal_hidden_s=checks.signal_hidden_s
+    )
+
+
+def _reference_picture(loaded: LoadedSite) -> Image | None:
+    name = loaded.site.self_checks.reference_picture
+    if name is None:
+        return None
+    path = loaded.path.parent / name
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if picture is None:
+        raise SiteError(
+            "the reference picture cannot be read", where=path, remedy="Correct self_checks.reference_picture"
+        )
+    require_image_size(loaded.site, picture.shape[1], picture.shape[0], where=path)
+    return np.asarray(picture, np.uint8)
+
+
+def _clock_doubts(info: StreamInfo, site: Site, begun: RecordingStart, last_s: float) -> list[Fault]:
+    """Where the file's name or its container tell another time than the one used; whole hours apart is a time zone."""
+    told = {}
+    if begun.source == "given" and (match := FILE_NAME_TIME.search(info.path.stem)):
+        with contextlib.suppress(ValueError):
+            year, month, day, hour, minute, second = (int(part) for part in match.groups())
+            told["file name"] = dt.datetime(year, month, day, hour, minute, second, tzinfo=site.zone)
+    if begun.source in ("given", "file name") and info.created_at is not None:
+        told["container"] = info.created_at
+    found = []
+    for source, at in told.items():
+        off_s = (at - begun.at).total_seconds()
+        beside_hours = abs(off_s - 1800 * round(off_s / 1800))
+        at_end = abs(off_s - last_s) <= CLOCK_SEARCH_S  # recorders stamp a file when they close it
+        if beside_hours > CLOCK_SEARCH_S + site.clock.u95_s and not at_end:
+            text = (
+                f"the recording's start is {begun.at.isoformat()} ({begun.source}), its {source} says {at.isoformat()}"
+            )
+            found.append(Fault(FaultKind.CLOCK_DISAGREES, 0.0, last_s, text))
+    return found
+
+
+def _signal_sources(
+    site: Site,
+    by_camera: Mapping[str, SignalTimeline],
+    controller: ControllerLog,
+    begun: RecordingStart,
+    last_s: float,
+) -> tuple[dict[str, SignalSources], list[Fault]]:
+    """Set the controller's log against the pictures, head by head."""
+    stated = float(np.hypot(site.clock.u95_s, site.controller.clock_u95_s))
+    search = CLOCK_SEARCH_S + 2 * stated + (0.0 if begun.certain else 60.0)
+    covers = (controller.first - begun.at).total_seconds() <= last_s + search
+    covers &= (controller.last - begun.at).total_seconds() >= -search
+    sources: dict[str, SignalSources] = {}
+    faults: list[Fault] = []
+    for head in site.signal_heads:
+        if head.controller_group is None:
+            continue
+        seen = by_camera[head.id].intervals
+        logged = controller.intervals(head.controller_group, begun.at, longest_state_s=site.controller.longest_state_s)
+        if not covers:
+            sources[head.id] = SignalSources(seen, NoOffset("the log is of another time", False), ())
+            continue
+        both = sources[head.id] = both_sources(seen, logged, search_s=search)
+        if isinstance(both.offset, NoOffset):
+            if both.offset.contradicts:
+                text = f"head {head.id} and controller group {head.controller_group}: {both.offset.reason}"
+                faults.append(Fault(FaultKind.SIGNAL_SOURCES_DISAGREE, 0.0, last_s, text, head.id))
+        elif abs(both.offset.value_s) - both.offset.u95_s > stated:
+            text = (
+                f"the controller's clock is {both.offset.value_s:+.2f} s (u95 {both.offset.u95_s:.2f} s) off the "
+                f"recording's; both are stated to be right within {stated:.1f} s together"
+            )
+            faults.append(Fault(FaultKind.CLOCK_DISAGREES, 0.0, last_s, text))
+        for differ in both.disagreements:
+            text = (
+                f"head {head.id} showed {differ.camera.value}, the controller's log says {differ.controller.value} "
+                f"for group {head.controller_group}"
+            )
+            faults.append(Fault(FaultKind.SIGNAL_SOURCES_DISAGREE, differ.start_s, differ.end_s, text, head.id))
+    return sources, faults
+
+
 def process_recording(
     path: Path,
     loaded: LoadedSite,
@@ -383,8 +582,17 @@ def process_recording(
     *,
     start: dt.datetime | None = None,
     progress: Progress | None = None,
+    controller: ControllerLog | None = None,
 ) -> RecordingResult:
     """Process one recording from pixels to proposed cases. Nothing is stored; the clips are cut when cases are written.
+
+    Args:
+        path: The recording.
+        loaded: The site it shows.
+        tools: Detector and data.
+        start: Wall clock of its first frame, when known.
+        progress: Called about once a frame.
+        controller: The signal controller's log of that time; the site's heads say which group drives them.
 
     Raises:
         FootageError: The recording cannot be read.
@@ -404,6 +612,8 @@ def process_recording(
             on=begun.at.astimezone(loaded.site.zone).date(),
             plane=plane,
             progress=progress,
+            begun=begun,
+            controller=controller,
         )
         cases: list[ProposedCase] = []
         verdicts: dict[str, PlateVerdict] = {}
@@ -420,7 +630,7 @@ def process_recording(
         analysis=analysis,
         cases=tuple(cases),
         refused=tuple(refused),
-        summary=_summary(analysis, refused, begun),
+        summary=_summary(analysis, refused, begun, loaded.site),
     )
 
 
@@ -478,8 +688,7 @@ def _gather(
     track = violation.track
     signal = None
     if violation.required_signal is not None:
-        head = next(lane.signal_head for lane in site.lanes if lane.id == violation.lane_id)
-        signal = analysis.timelines[str(head)]
+        signal = analysis.camera_timelines[str(violation.head_id)]
     chosen: dict[str, TrackPoint] = {}
     for moment in violation.moments:
         point = _point_for(moment, track, signal, violation, (site.image.width, site.image.height))
@@ -494,6 +703,9 @@ def _gather(
     # a plate read beyond a doubtful moment may be another vehicle's
     sure = [point for point in track.points if start_s < point.t_s < end_s]
     plate_points = choose_points(sure, size, n=PLATE_FRAMES, edge_px=edge_px(size))
+    beacons = _beacons(reader, [p for p in sure if abs(p.t_s - violation.event_t_s) <= BEACONS_AROUND_S])
+    if beacons is not None and beacons.certain and site.beacons == "refuse":
+        return Refusal(RefusalReason.EMERGENCY_BEACONS, _beacon_words(beacons))
     wanted = {p.frame_index: p for p in (*chosen.values(), *plate_points)}
     frames = {frame.index: frame for frame in reader.frames_at(sorted(wanted))}
     if missing := set(wanted) - set(frames):
@@ -508,6 +720,8 @@ def _gather(
         return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, "no reading that counted has its place in the picture")
     facts = _facts(loaded, plane, analysis, violation, verdict, chosen, tools, begun)
     facts["software"]["plate_reader"] = plate_reader.name
+    if beacons is not None:
+        facts["unsure"].append(f"Possibly an emergency vehicle: {_beacon_words(beacons)}")
     pictures = _pictures(site, plane, violation, shown, chosen, plate_points, frames, facts)
     pictures["site"] = ("site.yaml", loaded.raw)
     times = [p.t_s for p in chosen.values()]
@@ -518,6 +732,17 @@ def _gather(
         clip_start_s=max(0.0, min(times) - CLIP_BEFORE_S),
         clip_end_s=min(analysis.duration_s, max(times) + CLIP_AFTER_S),
     )
+
+
+def _beacons(reader: FootageReader, points: Sequence[TrackPoint]) -> Beacons | None:
+    """Look at every frame of a vehicle near an event, one at a time."""
+    by_index = {p.frame_index: p for p in points}
+    seen = (sample(f.image, by_index[f.index].box_px, f.t_s) for f in reader.frames_at(sorted(by_index)))
+    return find_beacons([one for one in seen if one is not None])
+
+
+def _beacon_words(beacons: Beacons) -> str:
+    return f"{beacons.colour} light flashed {beacons.cycles} times, {beacons.rate_hz:.1f} times a second"
 
 
 def _path_of(violation: Violation, site: Site, plane: GroundPlane, model: str) -> GroundPath:
@@ -626,9 +851,13 @@ def _facts(
     if not plane.camera_foot_surveyed:
         unsure.append("The camera's position was derived from the calibration points, not surveyed")
     intervals: Sequence[SignalInterval] = ()
-    if violation.required_signal is not None:
-        head = next(lane.signal_head for lane in site.lanes if lane.id == violation.lane_id)
-        intervals = analysis.timelines[str(head)].intervals
+    sources: dict[str, Any] | None = None
+    if violation.head_id is not None:
+        intervals = analysis.timelines[violation.head_id].intervals
+        sources = _source_facts(analysis, site, violation.head_id)
+        if sources is not None and sources["offset_s"] is None:
+            unsure.append(f"The controller's log could not be used: {sources['remark']}")
+    unsure.extend(_near_faults(analysis.self_checks, violation))
     return {
         "schema": SCHEMA,
         "kind": violation.kind,
@@ -675,21 +904,18 @@ def _facts(
             for name, value in violation.details.items()
         },
         "budget": [{"component": name, "u": u, "unit": unit} for name, u, unit in violation.budget],
-        "signal": [
-            {
-                "state": i.state.value,
-                "start_s": i.start_s,
-                "end_s": i.end_s,
-                "source": i.source,
-                "start_u95_s": i.start_u95_s,
-            }
-            for i in intervals
-        ],
+        "signal": _interval_rows(intervals),
         "frames": [
             {"role": role, "frame_index": p.frame_index, "t_s": p.t_s, "file": f"{role}.jpg", "box_px": list(p.box_px)}
             for role, p in chosen.items()
         ],
         "track": [[p.frame_index, p.t_s, *p.box_px, p.score] for p in track.points],
+        "signals": {
+            head: _interval_rows(analysis.timelines[head].intervals) for head in _heads(site, violation.lane_id)
+        },
+        "untimed_frames": sorted(analysis.untimed & {p.frame_index for p in track.points}),
+        "signal_sources": sources,
+        "self_checks": [_fault_facts(fault) for fault in analysis.self_checks],
         "untimed_frames": sorted(analysis.untimed & {p.frame_index for p in track.points}),
         "software": {
             "version": __version__,
@@ -699,6 +925,78 @@ def _facts(
         },
         "unsure": unsure,
     }
+
+
+def _source_facts(analysis: Analysis, site: Site, head_id: str) -> dict[str, Any] | None:
+    """Where a head's states come from when a controller's log was given, and how far the two clocks differ."""
+    both, log = analysis.signal_sources.get(head_id), analysis.controller
+    if both is None or log is None:
+        return None
+    found: dict[str, Any] = {
+        "camera": f"camera:{head_id}",
+        "controller": site.controller.name,
+        "group": next(head.controller_group for head in site.signal_heads if head.id == head_id),
+        "file": log.path.name,
+        "sha256": log.sha256,
+        "format": log.format,
+        "notes": list(log.notes),
+        "offset_s": None,
+        "offset_u95_s": None,
+        "remark": "",
+    }
+    if isinstance(both.offset, ClockOffset):
+        found |= {
+            "offset_s": both.offset.value_s,
+            "offset_u95_s": both.offset.u95_s,
+            "changes_matched": both.offset.matched,
+            "changes_seen": both.offset.seen,
+            "largest_residual_s": both.offset.worst_s,
+            "disagreements": [[d.start_s, d.end_s, d.camera.value, d.controller.value] for d in both.disagreements],
+        }
+    else:
+        found["remark"] = both.offset.reason
+    return found
+
+
+def _fault_facts(fault: Fault) -> dict[str, Any]:
+    return {
+        "kind": fault.kind.value,
+        "start_s": fault.start_s,
+        "end_s": fault.end_s,
+        "detail": fault.detail,
+        "subject": fault.subject,
+        "suspends": sorted(SUSPENDS[fault.kind][0]),
+    }
+
+
+def _near_faults(faults: Sequence[Fault], violation: Violation) -> list[str]:
+    """For the officer: what was wrong with the recording near this case, though not where the case relies on it."""
+    near = [
+        f"The recording was not in order from {f.start_s:.1f} to {f.end_s:.1f} s: {f.detail}"
+        for f in faults
+        if f.start_s - FAULTS_NEAR_S <= violation.event_t_s <= f.end_s + FAULTS_NEAR_S
+    ]
+    others = len(faults) - len(near)
+    return near + ([f"The recording was not in order {others} more times, far from this event"] if others else [])
+
+
+def _interval_rows(intervals: Iterable[SignalInterval]) -> list[dict[str, Any]]:
+    return [
+        {
+            "state": i.state.value,
+            "start_s": i.start_s,
+            "end_s": i.end_s,
+            "source": i.source,
+            "start_u95_s": i.start_u95_s,
+        }
+        for i in intervals
+    ]
+
+
+def _heads(site: Site, lane_id: str) -> list[str]:
+    """Every head that may govern a lane: what the rules need to judge the passage again."""
+    lane = next(lane for lane in site.lanes if lane.id == lane_id)
+    return [] if lane.signal_head is None else list(dict.fromkeys((lane.signal_head, *lane.turn_heads.values())))
 
 
 def _plate_facts(verdict: PlateVerdict) -> dict[str, Any]:
@@ -738,7 +1036,7 @@ def _pictures(
     event = chosen["frame_at"]
     front = (
         _front_px(site, plane, violation, event, facts["software"]["detector_model"])
-        if violation.kind == red_light.KIND
+        if violation.kind in (red_light.KIND, stop_line.KIND)
         else None
     )
     drawn = draw_decision(
@@ -798,6 +1096,12 @@ def _captions(facts: Mapping[str, Any], event: TrackPoint) -> list[str]:
             f"red for {elapsed['value']:.2f} +- {elapsed['u95']:.2f} s at the stop line, "
             f"amber {measured['amber_s']['value']:.2f} s"
         )
+    elif facts["kind"] == stop_line.KIND:
+        beyond = measured["beyond_line_m"]
+        lines.append(f"stood {beyond['value']:.2f} +- {beyond['u95']:.2f} m beyond the line on red")
+    elif facts["kind"] == wrong_way.KIND:
+        against = measured["against_m"]
+        lines.append(f"{against['value']:.1f} +- {against['u95']:.1f} m against the lane's direction")
     else:
         speed = measured["speed_kmh"]
         lines.append(
@@ -807,7 +1111,9 @@ def _captions(facts: Mapping[str, Any], event: TrackPoint) -> list[str]:
     return lines
 
 
-def _summary(analysis: Analysis, refused: Sequence[RefusedPassage], begun: RecordingStart) -> dict[str, Any]:
+def _summary(
+    analysis: Analysis, refused: Sequence[RefusedPassage], begun: RecordingStart, site: Site
+) -> dict[str, Any]:
     return {
         "frames": analysis.frame_count,
         "duration_s": analysis.duration_s,
@@ -829,6 +1135,12 @@ def _summary(analysis: Analysis, refused: Sequence[RefusedPassage], begun: Recor
             }
             for r in refused
         ],
+        "self_checks": [_fault_facts(fault) for fault in analysis.self_checks],
+        "signal_sources": {
+            head.id: facts
+            for head in site.signal_heads
+            if (facts := _source_facts(analysis, site, head.id)) is not None
+        },
         "signal": {
             head: [{"state": i.state.value, "start_s": i.start_s, "end_s": i.end_s} for i in line.intervals]
             for head, line in analysis.timelines.items()

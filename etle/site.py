@@ -209,11 +209,6 @@ class RedLight(_Model):
     ] = 2.5
     stop_line_m: Annotated[MetreLine, Field(description="Two points of the stop line (its middle), metres.")]
     second_line_m: Annotated[MetreLine, Field(description="Line inside the junction that must also be passed, metres.")]
-    beacons: Annotated[
-        Literal["refuse", "caution"],
-        Field(description="What becomes of a vehicle with flashing beacons: no case, or a case with a caution."),
-    ] = "refuse"
-
     @model_validator(mode="after")
     def _lines(self) -> RedLight:
         _refuse_short(self.stop_line_m, "red_light: stop_line_m")
@@ -339,6 +334,10 @@ class Site(_Model):
     ] = None
     wrong_way: Annotated[WrongWay | None, Field(description="Driving against a lane; absent: not pursued.")] = None
     controller: Annotated[Controller, Field(description="The signal controller, for its log.")] = Controller()
+    beacons: Annotated[
+        Literal["refuse", "caution"],
+        Field(description="What becomes of a vehicle seen with flashing beacons: no case, or a case with a caution."),
+    ] = "refuse"
     self_checks: Annotated[SelfChecks, Field(description="When a fault of the recording counts.")] = SelfChecks()
 
     @model_validator(mode="after")

@@ -53,8 +53,16 @@ CARS = (
 )
 
 
+# A real picture has texture, and no two frames of it are alike: self-checks live by both.
+_RANDOM = np.random.default_rng(5)
+GROUND: Image = cv2.resize(
+    _RANDOM.integers(85, 135, (30, 40), dtype=np.uint8), (CAMERA.width, CAMERA.height), interpolation=cv2.INTER_NEAREST
+)[..., None].repeat(3, axis=2)
+NOISE = [_RANDOM.normal(0, 2.0, (CAMERA.height, CAMERA.width, 1)).astype(np.int8) for _ in range(5)]
+
+
 def draw(t: float, cars: Sequence[Car] = CARS) -> Image:
-    image = np.full((CAMERA.height, CAMERA.width, 3), 110, np.uint8)
+    image = GROUND.copy()
     for y in (STOP_Y, SECOND_Y):
         a, b = CAMERA.ground(np.array([(-4, y), (4, y)]))
         cv2.line(image, (round(a[0]), round(a[1])), (round(b[0]), round(b[1])), (235, 235, 235), 3)
@@ -76,7 +84,7 @@ def draw(t: float, cars: Sequence[Car] = CARS) -> Image:
             cv2.fillConvexPoly(
                 image, np.round(corners * 16).astype(np.int32), COLOURS[car.colour], cv2.LINE_AA, shift=4
             )
-    return image
+    return np.clip(image + NOISE[round(t * 700) % 5].astype(np.int16), 0, 255).astype(np.uint8)
 
 
 def write_recording(

@@ -32,6 +32,12 @@ def case_row(case: Case) -> dict[str, Any]:
     if case.kind == "speeding":
         speed = measured["speed_kmh"]
         text = f"{speed['value']:.1f} ± {speed['u95']:.1f} km/h, limit {measured['limit_kmh']:g}"
+    elif case.kind == "stop_line":
+        beyond = measured["beyond_line_m"]
+        text = f"{beyond['value']:.2f} ± {beyond['u95']:.2f} m beyond the line on red"
+    elif case.kind == "wrong_way":
+        against = measured["against_m"]
+        text = f"{against['value']:.0f} ± {against['u95']:.0f} m against the lane"
     else:
         elapsed = measured["red_elapsed_s"]
         text = f"red for {elapsed['value']:.2f} ± {elapsed['u95']:.2f} s"

@@ -14,6 +14,10 @@ _ORDER = (
     "deducted",
     "enforced_kmh",
     "limit_kmh",
+    "beyond_line_m",
+    "stood_s",
+    "against_m",
+    "against_s",
     "red_elapsed_s",
     "amber_s",
     "stop_line_crossing_s",
@@ -82,6 +86,6 @@ def detail_rows(facts: Mapping[str, Any], language: Language) -> tuple[Row, ...]
 
 
 def headline(facts: Mapping[str, Any], language: Language) -> str:
-    """The one value a list shows: the measured speed, or how long red had shown."""
+    """The one value a list shows: the speed, how far beyond the line or against the lane, or how long red had shown."""
     rows = {row.key: row.value for row in measurement_rows(facts, language)}
-    return next((rows[key] for key in ("speed_kmh", "red_elapsed_s") if key in rows), "")
+    return next((rows[key] for key in ("speed_kmh", "beyond_line_m", "against_m", "red_elapsed_s") if key in rows), "")

@@ -39,6 +39,15 @@ class ClockOffset:
 
 
 @dataclass(frozen=True, slots=True)
+class NoOffset:
+    """Why the two clocks could not be set against each other."""
+
+    reason: str
+    contradicts: bool
+    """Whether that alone shows that the two do not belong together, or one of them is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
 class Disagreement:
     """A stretch in which the two show different states."""
 
@@ -58,7 +67,7 @@ class _Change:
 
 def clock_offset(
     camera: Sequence[SignalInterval], controller: Sequence[SignalInterval], *, search_s: float
-) -> ClockOffset | str:
+) -> ClockOffset | NoOffset:
     """The controller's clock less the recording's.
 
     Args:
@@ -73,19 +82,19 @@ def clock_offset(
     seen = [_Change(b.start_s - b.start_u95_s / 2, b.start_u95_s / 2, a.state, b.state) for a, b in _known(camera)]
     logged = [_Change(b.start_s, b.start_u95_s, a.state, b.state) for a, b in _known(controller)]
     if not seen:
-        return "the recording shows no clear change of the signal"
+        return NoOffset("the recording shows no clear change of the signal", False)
     if not logged:
-        return "the log holds no change of this signal group"
+        return NoOffset("the log holds no change of this signal group", True)
     ways = [d for s in seen for e in logged if _same(s, e) and abs(d := e.t_s - s.t_s) <= search_s]
     if not ways:
-        return f"no change in the log fits one in the picture within {search_s:.0f} s"
+        return NoOffset(f"no change in the log fits one in the picture within {search_s:.0f} s", True)
     ranked = sorted(
         ((len(match), -sum(abs(r) for r in match), d) for d in ways if (match := _residuals(seen, logged, d))),
         reverse=True,
     )
     count, _, best = ranked[0]
     if any(n == count and abs(d - best) > DISTINCT_S for n, _, d in ranked):
-        return f"several offsets fit equally well ({count} of {len(seen)} changes)"
+        return NoOffset(f"several offsets fit equally well ({count} of {len(seen)} changes)", False)
     near = [d for d in ways if abs(d - best) <= MATCH_S + max(c.half_s for c in (*seen, *logged))]
     value = float(np.median(near))
     residuals = np.array(_residuals(seen, logged, value))
@@ -95,6 +104,33 @@ def clock_offset(
     # what they explain is a clock that runs unevenly: it holds for every single change.
     u95 = 2 * scatter * float(np.sqrt(1 + 1 / count)) if scatter > 1.5 * expected else 2 * expected
     return ClockOffset(value, u95, count, len(seen), float(np.abs(residuals).max(initial=0.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSources:
+    """One head by camera and controller."""
+
+    intervals: tuple[SignalInterval, ...]
+    """What is known from both."""
+    offset: ClockOffset | NoOffset
+    disagreements: tuple[Disagreement, ...]
+
+
+def both_sources(
+    camera: Sequence[SignalInterval], controller: Sequence[SignalInterval], *, search_s: float
+) -> SignalSources:
+    """Set a head's two sources against each other; where they cannot be, the camera's stands alone.
+
+    Args:
+        camera: Contiguous, in order.
+        controller: In seconds after the recording's start by the controller's clock.
+        search_s: The clocks' offset is looked for this far either side of zero.
+    """
+    offset = clock_offset(camera, controller, search_s=search_s)
+    if isinstance(offset, NoOffset):
+        return SignalSources(tuple(camera), offset, ())
+    logged = on_recording_clock(controller, offset)
+    return SignalSources(tuple(combined(camera, logged)), offset, tuple(disagreements(camera, logged)))
 
 
 def on_recording_clock(controller: Sequence[SignalInterval], offset: ClockOffset) -> list[SignalInterval]:

@@ -62,7 +62,7 @@ def test_unknown_code_and_too_early_are_one_line_errors() -> None:
             call()
         assert caught.value.exit_code is ExitCode.BAD_INPUT
         assert "\n" not in str(caught.value)
-    assert set(offence_codes()) == {"red_light", "speeding"}
+    assert set(offence_codes()) == {"red_light", "speeding", "stop_line", "wrong_way"}
 
 
 OFFENCES = data_file("offences.yaml").read_text(encoding="utf-8")

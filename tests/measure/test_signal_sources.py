@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from etle.measure.signal_sources import ClockOffset, clock_offset, combined, disagreements, on_recording_clock
+from etle.measure.signal_sources import ClockOffset, NoOffset, clock_offset, combined, disagreements, on_recording_clock
 from etle.types import SignalInterval, SignalState
 
 FRAME_S = 0.04
@@ -80,8 +80,9 @@ def test_one_wrong_entry_does_not_move_the_offset() -> None:
 )  # fmt: skip
 def test_no_offset_is_said_with_its_reason(camera: list, log: list, why: str) -> None:
     found = clock_offset(camera, log, search_s=12)
-    assert isinstance(found, str)
-    assert why in found
+    assert isinstance(found, NoOffset)
+    assert why in found.reason
+    assert found.contradicts == (why in ("no change of this signal group", "within 12 s"))
 
 
 def test_agreeing_sources_have_no_disagreement() -> None:
