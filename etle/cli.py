@@ -73,12 +73,16 @@ def process(
         str | None,
         typer.Option("--start", help="Time of the first frame, ISO 8601; site time when no zone is given."),
     ] = None,
+    signal_log: Annotated[
+        Path | None,
+        typer.Option("--signal-log", help="Log of the signal controller (ATCS): CSV, JSON lines or high-resolution."),
+    ] = None,
     model: ModelOption = None,
     engine: Annotated[Literal["local"], typer.Option("--engine", help="Where to run.")] = "local",
     json_lines: JsonOption = False,
 ) -> None:
     """Find red-light and speed violations in recorded footage and store them as cases for an officer."""
-    from etle.batch.local import FileState, process_files, recordings_in
+    from etle.batch.local import FileState, controller_log, process_files, recordings_in
     from etle.batch.tools import build_tools
     from etle.cases.db import open_database
     from etle.site import load_site
@@ -95,12 +99,22 @@ def process(
     from etle.measure.ground import ground_plane_of
 
     ground_plane_of(loaded.site, where=site)  # a bad survey is said before the models are loaded
+    controller = None if signal_log is None else controller_log(signal_log, loaded)
+    for note in () if controller is None else controller.notes:
+        err.print(f"etle: {signal_log}: {note}", markup=False)
     database = open_database(settings.resolved_database_url)
     tools = build_tools(settings, model)
     failed = 0
     with _bar() as bar:
         for outcome in process_files(
-            paths, loaded, tools, database, settings, start=begun, progress=lambda path: _frame_progress(bar, path)
+            paths,
+            loaded,
+            tools,
+            database,
+            settings,
+            start=begun,
+            progress=lambda path: _frame_progress(bar, path),
+            controller=controller,
         ):
             if outcome.state is FileState.FAILED:
                 failed += 1
@@ -120,6 +134,8 @@ def process(
                 "refusals": dict(outcome.result.summary["refusals_by_reason"]),
                 "start": outcome.result.start.at.isoformat(),
                 "start_source": outcome.result.start.source,
+                "self_checks": outcome.result.summary["self_checks"],
+                "signal_sources": outcome.result.summary["signal_sources"],
             }
             shifted = [c for c in outcome.already if abs(c.clock_difference_s) > 1.0]
             for case in shifted:
@@ -470,9 +486,21 @@ def _file_line(line: dict[str, Any]) -> str:
     stored = ", ".join(line["stored"]) or "none"
     already = f"; already stored: {', '.join(line['already'])}" if line["already"] else ""
     guess = "" if line["start_source"] != "file modification time" else "; start time is a guess, give --start"
+    checks = "".join(
+        f"\n  {check['kind'].replace('_', ' ')} {check['start_s']:.1f} to {check['end_s']:.1f} s: {check['detail']}"
+        + (f"; suspends {', '.join(check['suspends'])}" if check["suspends"] else "")
+        for check in line["self_checks"]
+    )
+    clocks = "".join(
+        f"\n  controller's clock for head {head}: {one['offset_s']:+.2f} ± {one['offset_u95_s']:.2f} s "
+        f"({one['changes_matched']} of {one['changes_seen']} changes)"
+        if one["offset_s"] is not None
+        else f"\n  controller's log for head {head} could not be used: {one['remark']}"
+        for head, one in line["signal_sources"].items()
+    )
     return (
         f"{line['file']}: {line['frames']} frames, {line['vehicles']} vehicles; new cases: {stored}{already}"
-        f"; {sum(line['refusals'].values())} refusals{guess}"
+        f"; {sum(line['refusals'].values())} refusals{guess}{clocks}{checks}"
     )
 
 

@@ -14,6 +14,7 @@ from etle.cases.store import NewCase, NewEvidenceFile, NewRecording, StoredCase,
 from etle.errors import EtleError, InputError
 from etle.evidence.bundle import Bundle, bundle_path, remove_bundle
 from etle.evidence.deployment import ledger, remote_store
+from etle.footage.controller_log import ControllerLog, normal_group, read_controller_log
 from etle.pipeline import Progress, RecordingResult, Tools, process_recording, write_case
 from etle.settings import Settings
 from etle.site import LoadedSite
@@ -63,6 +64,29 @@ def recordings_in(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def controller_log(path: Path, loaded: LoadedSite) -> ControllerLog:
+    """Read a signal controller's log for a site.
+
+    Raises:
+        InputError: The file cannot be read, or the site does not say which groups drive its heads.
+    """
+    if all(head.controller_group is None for head in loaded.site.signal_heads):
+        raise InputError(
+            "no signal head names the controller's group that drives it, so a controller's log tells nothing",
+            where=loaded.path,
+            remedy="Add controller_group to the signal heads, see docs/site-file.md",
+        )
+    log = read_controller_log(path, loaded.site.zone, device=loaded.site.controller.device)
+    wanted = {normal_group(h.controller_group) for h in loaded.site.signal_heads if h.controller_group is not None}
+    if not wanted & set(log.groups):
+        raise InputError(
+            f"holds no group {' or '.join(sorted(wanted))}, only {', '.join(sorted(log.groups)[:8])}",
+            where=path,
+            remedy="Correct controller_group in the site file, or give the right log",
+        )
+    return log
+
+
 def process_files(
     paths: Sequence[Path],
     loaded: LoadedSite,
@@ -72,6 +96,7 @@ def process_files(
     *,
     start: dt.datetime | None = None,
     progress: Callable[[Path], Progress | None] | None = None,
+    controller: ControllerLog | None = None,
 ) -> Iterator[FileOutcome]:
     """Process recordings in order; a bad one is reported and does not stop the rest.
 
@@ -86,11 +111,17 @@ def process_files(
         settings: Where evidence is stored.
         start: Wall clock of the first frame; only sensible for a single recording.
         progress: Gives the progress callback for a recording.
+        controller: The signal controller's log of that time.
     """
     for path in paths:
         try:
             result = process_recording(
-                path, loaded, tools, start=start, progress=progress(path) if progress is not None else None
+                path,
+                loaded,
+                tools,
+                start=start,
+                progress=progress(path) if progress is not None else None,
+                controller=controller,
             )
             stored, already = _store(path, result, loaded, database, settings)
         except EtleError as error:
