@@ -4,7 +4,8 @@ Robust least squares of distance on presentation time (Huber weights, iterativel
 "Robust Statistics", 2nd ed., ch. 7) over all observations in the zone; never end points, never a nominal frame rate.
 Successive box edges are correlated, so the standard error counts effective observations,
 ``n (1 - r) / (1 + r)`` with the lag-one autocorrelation r of the residuals (von Storch & Zwiers 1999, sec. 6.6).
-The budget follows JCGM 100:2008 (GUM): independent components add in quadrature, U95 = 2 u.
+The budget follows JCGM 100:2008 (GUM): independent components add in quadrature, U95 = k u with k = 2, or Student's t
+where the effective degrees of freedom are few.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+import scipy.stats
 from numpy.typing import NDArray
 
 from etle.measure.ground import GroundPlane
@@ -97,28 +99,39 @@ def measure_speed(
     change = float(np.abs(widths / np.median(widths) - 1).max())
     if change > MAX_WIDTH_CHANGE:
         return Refusal(RefusalReason.MERGED_TRACKS, f"apparent width changed by {100 * change:.0f} % inside the zone")
-    slope, u_fit, residual = robust_slope(t, s, sigma)
-    acceleration, u_acceleration = _acceleration(t, s, sigma)
-    speed_change = abs(acceleration) * span
-    if speed_change > MAX_SPEED_CHANGE * abs(slope) and abs(acceleration) > 3 * u_acceleration:
-        return Refusal(
-            RefusalReason.NOT_UNIFORM,
-            f"speed changed by {3.6 * acceleration * span:+.1f} km/h while the zone was passed",
-        )
+    line = _robust_polynomial(t, s, sigma, degree=1)
+    curve = _robust_polynomial(t, s, sigma, degree=2)
+    slope, u_fit, residual = float(line.coefficients[1]), line.u(1), line.residual
+    acceleration, u_acceleration = 2 * float(curve.coefficients[2]), 2 * curve.u(2)
     secondary = _section_speed(path, section_lines_m, path.along_m)
     under = [ground_path(track, other, axis, image_size=image_size, model=model).along_m for other in plane.perturbed()]
     shifted = {name: [path.along_m + shift] for name, shift in path.shifts_m.items()} | {"calibration": under}
     systematic = {
         name: [robust_slope(t, along[inside], sigma)[0] - slope for along in alongs] for name, alongs in shifted.items()
     }
+    if abs(acceleration) * span > MAX_SPEED_CHANGE * abs(slope):
+        bent = [
+            2 * float(_robust_polynomial(t, along[inside], sigma, degree=2).coefficients[2]) - acceleration
+            for alongs in shifted.values()
+            for along in alongs
+        ]
+        if abs(acceleration) > 3 * np.hypot(u_acceleration, np.linalg.norm(bent)):
+            return Refusal(
+                RefusalReason.NOT_UNIFORM,
+                f"speed changed by {3.6 * acceleration * span:+.1f} km/h while the zone was passed",
+            )
     u_timing = abs(slope) * TIMING_U_S * np.sqrt(2.0) / span
+    # near observations weigh more: where the speed changed a little, the line's slope is not quite the mean speed
+    middle = float((t[0] + t[-1]) / 2 - t.mean())
+    uneven = abs(float(curve.coefficients[1]) + acceleration * middle - slope) / np.sqrt(3.0)
     budget = (
         ("regression", u_fit),
+        ("uneven_motion", float(uneven)),
         *((name, float(np.linalg.norm(changes))) for name, changes in systematic.items()),
         ("timing", float(u_timing)),
     )
     u = float(np.sqrt(sum(value**2 for _, value in budget)))
-    speed = Quantity(abs(slope), 2 * u, "m/s")
+    speed = Quantity(abs(slope), _coverage_factor(u, u_fit, line.freedom) * u, "m/s")
     if speed.u95 > MAX_RELATIVE_U95 * speed.value:
         return Refusal(
             RefusalReason.TOO_UNCERTAIN, f"{3.6 * speed.value:.1f} km/h is uncertain by {3.6 * speed.u95:.1f} km/h"
@@ -165,16 +178,32 @@ def robust_slope(t_s: Array, s_m: Array, sigma_m: Array) -> tuple[float, float, 
     Returns:
         Slope (m/s), its standard uncertainty (m/s), residuals (N,) in metres.
     """
-    coefficients, covariance, residual = _robust_polynomial(t_s, s_m, sigma_m, degree=1)
-    return float(coefficients[1]), float(np.sqrt(covariance[1, 1])), residual
+    line = _robust_polynomial(t_s, s_m, sigma_m, degree=1)
+    return float(line.coefficients[1]), line.u(1), line.residual
 
 
-def _acceleration(t: Array, s: Array, sigma: Array) -> tuple[float, float]:
-    coefficients, covariance, _ = _robust_polynomial(t, s, sigma, degree=2)
-    return 2 * float(coefficients[2]), 2 * float(np.sqrt(covariance[2, 2]))
+def _coverage_factor(u: float, u_fit: float, freedom: float) -> float:
+    """Factor for 95 % coverage where one component rests on few observations (JCGM 100:2008, G.4)."""
+    effective = freedom * (u / max(u_fit, 1e-12)) ** 4
+    return max(2.0, float(scipy.stats.t.ppf(0.975, max(effective, 1.0))))
 
 
-def _robust_polynomial(t: Array, s: Array, sigma: Array, *, degree: int) -> tuple[Array, Array, Array]:
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    coefficients: Array
+    """Of powers of (t - mean t), lowest first."""
+    covariance: Array
+    residual: Array
+    """(N,), metres."""
+    freedom: float
+    """Effective degrees of freedom."""
+
+    def u(self, power: int) -> float:
+        """Standard uncertainty of one coefficient."""
+        return float(np.sqrt(self.covariance[power, power]))
+
+
+def _robust_polynomial(t: Array, s: Array, sigma: Array, *, degree: int) -> _Fit:
     centred = t - t.mean()
     design = np.vander(centred, degree + 1, increasing=True)
     weights = 1 / sigma**2
@@ -198,7 +227,7 @@ def _robust_polynomial(t: Array, s: Array, sigma: Array, *, degree: int) -> tupl
     variance = float((huber * standardised**2).sum() / max(huber.sum() - len(coefficients), 1.0))
     inflation = len(s) / effective
     covariance: Array = np.linalg.inv((design * total[:, None]).T @ design) * variance * inflation
-    return coefficients, covariance, residual
+    return _Fit(coefficients, covariance, residual, max(effective - len(coefficients), 1.0))
 
 
 def _effective_count(residual: Array, parameters: int) -> float:
@@ -208,7 +237,8 @@ def _effective_count(residual: Array, parameters: int) -> float:
     if power <= 0 or n < 4:
         return float(n)
     r = float(centred[1:] @ centred[:-1]) / power
-    r = min(max(r, 0.0), 0.95)
+    # a short series understates its own correlation (Marriott & Pope 1954; Kendall 1954)
+    r = min(max(r + (1 + 3 * r) / n, 0.0), 0.95)
     return max(n * (1 - r) / (1 + r), parameters + 1.0)
 
 
