@@ -1,4 +1,4 @@
-"""Read number plates: find the lettering, read it in several frames, vote under a grammar.
+"""Read number plates: find them in the vehicle, read them in several frames, vote under a grammar.
 
 EasyOCR is imported only when :class:`EasyOcrReader` is made.
 """
@@ -7,21 +7,30 @@ from __future__ import annotations
 
 from etle.perception.plates.easyocr_reader import EasyOcrReader
 from etle.perception.plates.grammar import GrammarError, PlateCandidate, PlateGrammar
+from etle.perception.plates.look import DetectorFinder, Look, look
+from etle.perception.plates.net_reader import PlateNetReader
 from etle.perception.plates.read import ImagePlate, ReadOptions, choose_points, read_image, read_plate, sharpness
-from etle.perception.plates.text import CharReading, TextBox, TextReader
+from etle.perception.plates.text import CharReading, CropReader, CropReading, PlateFinder, TextBox, TextReader
 from etle.perception.plates.vote import vote
 
 __all__ = [
     "CharReading",
+    "CropReader",
+    "CropReading",
+    "DetectorFinder",
     "EasyOcrReader",
     "GrammarError",
     "ImagePlate",
+    "Look",
     "PlateCandidate",
+    "PlateFinder",
     "PlateGrammar",
+    "PlateNetReader",
     "ReadOptions",
     "TextBox",
     "TextReader",
     "choose_points",
+    "look",
     "read_image",
     "read_plate",
     "sharpness",

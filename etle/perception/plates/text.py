@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from etle.perception.plates.grammar import PlateGrammar
 from etle.types import BoxPx, Image
 
 
@@ -44,6 +45,59 @@ class TextReader(Protocol):
 
     def read_row(self, image: Image) -> CharReading:
         """The text of a BGR picture (H x W x 3) that holds a single row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CropReading:
+    """What a reader of plates makes of one plate cut out of a picture."""
+
+    text: str
+    """Compact, upper case; empty for "nothing to read here", a normal answer."""
+    probability: float
+    """Calibrated probability that ``text`` is right, 0 to 1."""
+    char_probs: tuple[float, ...]
+    """Of each character; their product is ``probability``."""
+    margin: float
+    """Lead over the next text, 0 to 1."""
+    alternatives: tuple[tuple[str, float], ...]
+    """Other texts with their probabilities, best first."""
+    legible: float
+    """Probability that the crop shows a readable plate, 0 to 1."""
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """For choosing among several cuts of one plate: larger is better."""
+        return (self.probability, self.legible)
+
+
+class PlateFinder(Protocol):
+    """Finds plates in pictures of vehicles."""
+
+    name: str
+
+    def find(self, images: Sequence[Image]) -> list[list[tuple[BoxPx, float]]]:
+        """Boxes ``(x1, y1, x2, y2)`` in each BGR picture's pixels and scores, best first."""
+        ...
+
+
+@runtime_checkable
+class CropReader(Protocol):
+    """Reads plates that have been found and cut out; knows the grammar, so its answers are plates or nothing."""
+
+    name: str
+    """Model and engine, for the case record."""
+    accept: float
+    """A single reading below this probability is "cannot read"."""
+    finder: PlateFinder | None
+    """Finds plates in a vehicle's picture; None: by lettering and edges alone."""
+
+    def read_crops(self, crops: Sequence[Image], grammar: PlateGrammar | None) -> list[CropReading]:
+        """Read BGR or grey crops (H x W x 3 or H x W, uint8), each a plate with little around it.
+
+        Returns:
+            One reading for each crop.
+        """
         ...
 
 

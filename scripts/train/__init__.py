@@ -1,0 +1,1 @@
+"""Training of our own networks; nothing here is needed to run E-TLE."""
