@@ -155,8 +155,6 @@ class Analysis:
     faults: Mapping[str, int | float | bool]
     marks: Mapping[str, tuple[TrackMark, ...]] = field(default_factory=dict)
     """Moments at which a track is doubtful, by track id."""
-    untimed: frozenset[int] = frozenset()
-    """Frames whose timestamp was estimated."""
     camera_timelines: Mapping[str, SignalTimeline] = field(default_factory=dict)
     """What the pictures alone showed of each head; pictures for evidence are chosen by it."""
     signal_sources: Mapping[str, SignalSources] = field(default_factory=dict)
@@ -322,6 +320,7 @@ def judge_tracks(
     tools: Tools,
     on: dt.date,
 ) -> tuple[list[Passage], list[Violation], list[RefusedPassage]]:
+    """Measure and judge each track: in the first pass over a recording, and again from the evidence of a case."""
     axes = [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m, lane.signal_head) for lane in site.lanes]
     passages, violations, refused = [], [], []
     for track in tracks:
@@ -916,7 +915,6 @@ def _facts(
         "untimed_frames": sorted(analysis.untimed & {p.frame_index for p in track.points}),
         "signal_sources": sources,
         "self_checks": [_fault_facts(fault) for fault in analysis.self_checks],
-        "untimed_frames": sorted(analysis.untimed & {p.frame_index for p in track.points}),
         "software": {
             "version": __version__,
             "detector": tools.detector.name,
