@@ -38,6 +38,32 @@ def verify(what: WhatArgument, key: KeyOption = None) -> None:
     typer.echo(described)
 
 
+@evidence_app.command(name="remeasure")
+def remeasure(
+    what: WhatArgument, json_out: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False
+) -> None:
+    """Measure a case again from its own clip, tracks and calibration, and compare."""
+    from etle.batch.remeasure import as_json
+    from etle.batch.remeasure import remeasure as run
+
+    result = run(what)
+    if json_out:
+        typer.echo(as_json(result))
+    else:
+        for figure in result.figures:
+            if figure.name.startswith("measurements.") or not figure.agrees:
+                verdict = "agrees" if figure.agrees else "DIFFERS"
+                typer.echo(f"{figure.name}: recorded {figure.recorded}, again {figure.again}: {verdict}")
+        for fault in result.faults:
+            typer.echo(f"{fault.path}: {fault.what}")
+        typer.echo(
+            f"{what}: {'agrees' if result.agrees else 'does not agree'}: {len(result.figures)} figures within 1 % of "
+            f"their u95; {result.frames_from_clip} of {result.frames} frame times from the clip"
+        )
+    if not result.agrees:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
 @evidence_app.command(name="chain")
 def chain(key: KeyOption = None) -> None:
     """Check the whole chain of this deployment: every link, signature and daily root, and its end."""
