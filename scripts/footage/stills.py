@@ -375,6 +375,7 @@ def main() -> None:
     else:
         if arguments.work is None:
             parser.error("--work is needed to render streets")
+        cv2.setNumThreads(arguments.threads)
         for seed in range(arguments.seed, arguments.seed + arguments.streets):
             make_street(
                 seed,

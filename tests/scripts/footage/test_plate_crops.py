@@ -45,7 +45,7 @@ def test_plates_follow_the_grammar_and_vary() -> None:
     kinds: Counter[str] = Counter()
     seen: dict[str, set[object]] = {"colours": set(), "size": set(), "rows": set()}
     levels, widths = [], []
-    for image, text, meta in itertools.islice(plate_crops.crops(11, empty_share=0.0), 250):
+    for image, text, meta in itertools.islice(plate_crops.crops(11, empty_share=0.0), 150):
         kinds[meta.kind] += 1
         levels.append(image.mean())
         widths.append(image.shape[1])
@@ -57,7 +57,7 @@ def test_plates_follow_the_grammar_and_vary() -> None:
                 values.add(getattr(meta, name))
         else:
             assert text == "", "what is too faint to read is empty"
-    assert kinds["plate"] > 200
+    assert kinds["plate"] > 130
     assert {"white", "black", "yellow", "red"} <= seen["colours"]
     assert seen["size"] == {"car", "motorcycle"}
     assert seen["rows"] == {1, 2}
@@ -68,7 +68,7 @@ def test_plates_follow_the_grammar_and_vary() -> None:
 
 def test_the_text_of_a_plate_is_inside_its_crop() -> None:
     """By the corners that are handed out: the plate's middle half, where the text runs, is never cut away."""
-    for image, _, meta in itertools.islice(plate_crops.crops(12, empty_share=0.0), 120):
+    for image, _, meta in itertools.islice(plate_crops.crops(12, empty_share=0.0), 40):
         assert meta.quad_px is not None
         quad = np.array(meta.quad_px)
         high, wide = image.shape[:2]
@@ -83,14 +83,14 @@ def test_the_text_of_a_plate_is_inside_its_crop() -> None:
 
 
 def test_empty_crops_have_no_text_and_come_in_every_kind() -> None:
-    found = list(itertools.islice(plate_crops.crops(13, empty_share=1.0), 200))
+    found = list(itertools.islice(plate_crops.crops(13, empty_share=1.0), 120))
     assert all(text == "" for _, text, _ in found)
     assert set(plate_crops._EMPTY) <= {meta.kind for _, _, meta in found}
 
 
 def test_empty_share_is_kept() -> None:
-    empty = sum(not text for _, text, _ in itertools.islice(plate_crops.crops(14, empty_share=0.4), 400))
-    assert 0.32 < empty / 400 < 0.50
+    empty = sum(not text for _, text, _ in itertools.islice(plate_crops.crops(14, empty_share=0.4), 150))
+    assert 0.25 < empty / 150 < 0.58
 
 
 def test_a_blank_face_shows_no_characters() -> None:
