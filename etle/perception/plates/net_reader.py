@@ -211,8 +211,13 @@ def _views(crop: Image) -> list[Image]:
         return []
     if width >= TWO_ROWS_ASPECT * height:
         return [crop]
-    middle = height // 2
-    return [crop, np.ascontiguousarray(np.hstack([crop[:middle], crop[height - middle :]]))]
+    return [crop, unstacked(crop)]
+
+
+def unstacked(crop: Image) -> Image:
+    """Upper and lower half of a crop side by side."""
+    middle = crop.shape[0] // 2
+    return np.ascontiguousarray(np.hstack([crop[:middle], crop[crop.shape[0] - middle :]]))
 
 
 def _calibration(meta: Mapping[str, str], path: Path) -> tuple[Calibration, float]:
