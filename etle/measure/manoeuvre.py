@@ -16,8 +16,8 @@ from etle.types import PointM, Quantity, Track
 
 TURNED_DEG, STRAIGHT_DEG = 30.0, 18.0
 """From this angle to the lane on a vehicle turns; below the other it goes straight; between them it is not clear."""
-LAST_M = 3.0
-"""Its direction is taken over the last so many metres it was seen."""
+LAST_M, STEP_M = 3.0, 0.5
+"""Its direction is taken over the last so many metres it was seen, from positions so far apart."""
 REST_MPS = 0.25
 """Slower than this, over :data:`REST_WINDOW_S`, a vehicle stands."""
 REST_WINDOW_S = 0.8
@@ -70,21 +70,28 @@ def movement(path: GroundPath, line_m: tuple[PointM, PointM]) -> Movement | None
         line_m: Its stop line, ground metres.
     """
     ahead = path.along_m + path.front_offset_m - path.axis.line_along(line_m, path.across_m)
-    beyond = np.flatnonzero(ahead >= 0)
-    if len(beyond) < 3:
+    # noise of a standing vehicle is no travel: keep positions that are apart
+    kept: list[int] = []
+    for n in np.flatnonzero(ahead >= 0):
+        if not kept or np.hypot(*(_place(path, n) - _place(path, kept[-1]))) >= STEP_M:
+            kept.append(int(n))
+    last = kept[-(round(LAST_M / STEP_M) + 1) :]
+    if len(last) < round(LAST_M / STEP_M):
         return None
-    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(path.along_m), np.diff(path.across_m)))])
-    last = np.flatnonzero((travelled >= travelled[-1] - LAST_M) & (ahead >= 0))
-    if len(last) < 3 or travelled[last[-1]] - travelled[last[0]] < LAST_M / 3:
-        return None
-    t = path.t_s[last] - path.t_s[last].mean()
-    along, across = (float(np.polyfit(t, v[last], 1)[0]) for v in (path.along_m, path.across_m))
+    along, across = _place(path, last[-2:]) - _place(path, last[:2])
     angle = float(np.degrees(np.arctan2(across, along)))
     if abs(angle) <= STRAIGHT_DEG:
         return Movement.STRAIGHT
     if abs(angle) < TURNED_DEG:
         return None
     return Movement.LEFT if angle > 0 else Movement.RIGHT
+
+
+def _place(path: GroundPath, which: int | Sequence[int]) -> Array:
+    """(2,) (along, across) of one position, or the middle of several."""
+    chosen = np.atleast_1d(np.asarray(which, int))
+    place: Array = np.array([path.along_m[chosen].mean(), path.across_m[chosen].mean()])
+    return place
 
 
 def hidden_s(path: GroundPath, t_s: float) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from etle.measure.crossing import LineCrossing
+from etle.measure.manoeuvre import Movement
 from etle.measure.path import LaneAxis
 from etle.measure.refusal import Refusal, RefusalReason
 from etle.rules.base import Passage, SignalTimeline, Violation
@@ -31,6 +32,10 @@ def passage(
     last: float | None = None,
     u95: float = 0.06,
     seen_from: float = -20.0,
+    turned: Movement | None = Movement.STRAIGHT,
+    hidden_s: float = 0.0,
+    outside_m: float = 0.0,
+    rear: float | None = None,
 ) -> Passage:
     middle = stop if stop is not None else 20.0
     start, end = middle - 2 if first is None else first, middle + 4 if last is None else last
@@ -46,7 +51,11 @@ def passage(
         crossing(stop, "stop_line"),
         crossing(second, "second_line"),
         0.0,
-        20.0,
+        None,
+        turned,
+        hidden_s,
+        outside_m,
+        crossing(rear, "stop_line"),
     )
 
 
@@ -112,3 +121,75 @@ def test_an_amber_that_began_before_the_recording_is_a_lower_bound_and_said() ->
     found = judge(passage(15.0, 16.0), timeline(("amber", 9, 13), ("red", 13, 40)), POLICY)
     assert isinstance(found, Violation)
     assert any("lower bound" in note for note in found.unsure)
+
+
+LEFT_FREE = RedLightPolicy(0.5, 2.5, frozenset({Movement.LEFT}))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "policy", "expected"),
+    [
+        ("turns left where a sign permits it", passage(15.0, 16.0, turned=Movement.LEFT), LEFT_FREE,
+         RefusalReason.PERMITTED_TURN),
+        ("turns left, which ends before the second line", passage(15.0, None, turned=Movement.LEFT), LEFT_FREE,
+         RefusalReason.PERMITTED_TURN),
+        ("may have turned left", passage(15.0, 16.0, turned=None), LEFT_FREE, RefusalReason.MOVEMENT_UNKNOWN),
+        ("hidden by a truck at the line", passage(15.0, 16.0, hidden_s=1.4), POLICY, RefusalReason.OCCLUDED),
+        ("drives past the line's end, over the verge", passage(15.0, 16.0, outside_m=0.4), POLICY,
+         RefusalReason.PASSED_BESIDE_LINE),
+    ],
+)  # fmt: skip
+def test_innocent_by_where_it_went(name: str, given: Passage, policy: RedLightPolicy, expected: RefusalReason) -> None:
+    found = judge(given, USUAL, policy)
+    assert isinstance(found, Refusal), name
+    assert found.reason is expected, name
+
+
+@pytest.mark.parametrize("turned", [Movement.STRAIGHT, Movement.RIGHT])
+def test_a_permitted_left_turn_permits_nothing_else(turned: Movement) -> None:
+    assert isinstance(judge(passage(15.0, 16.0, turned=turned), USUAL, LEFT_FREE), Violation)
+
+
+def test_turning_left_on_red_is_a_violation_where_no_sign_permits_it() -> None:
+    assert isinstance(judge(passage(15.0, 16.0, turned=Movement.LEFT), USUAL, POLICY), Violation)
+
+
+def test_two_abreast_are_judged_each_by_its_own_crossing() -> None:
+    """One runs the red, the other beside it stops beyond the line; or entered on amber a moment earlier."""
+    guilty, stops, earlier = passage(15.0, 15.8), passage(15.1, None), passage(12.9, 13.8)
+    assert isinstance(judge(guilty, USUAL, POLICY), Violation)
+    for innocent in (stops, earlier):
+        assert isinstance(judge(innocent, USUAL, POLICY), Refusal)
+
+
+def test_a_lane_is_judged_by_its_own_head() -> None:
+    own_green = timeline(("red", 0, 12), ("green", 12, 30), ("amber", 30, 33), ("red", 33, 60))
+    assert judge(passage(15.0, 16.0, turned=Movement.RIGHT), own_green, POLICY) is None
+    assert isinstance(judge(passage(15.0, 16.0, turned=Movement.RIGHT), USUAL, POLICY), Violation)
+
+
+def test_the_rear_that_is_seen_of_receding_traffic_stands_in_the_record() -> None:
+    found = judge(passage(15.0, 16.0, rear=15.45), USUAL, POLICY)
+    assert isinstance(found, Violation)
+    assert found.details["rear_stop_line_crossing_s"] == Quantity(15.45, 0.06, "s")
+
+
+def test_a_case_relies_on_the_amber_as_well() -> None:
+    found = judge(passage(15.5, 16.2), USUAL, POLICY)
+    assert isinstance(found, Violation)
+    assert found.relies_on_s == pytest.approx((10.0, 16.26))
+    assert found.head_id == "main"
+
+
+def test_a_red_onset_known_from_the_controller_alone_is_said() -> None:
+    states = [
+        SignalInterval(SignalState(s), a, b, source, u)
+        for s, a, b, source, u in (
+            ("green", 0, 10, "camera:main", 0.04),
+            ("amber", 10, 13, "controller:log", 0.1),
+            ("red", 13, 40, "controller:log", 0.1),
+        )
+    ]
+    found = judge(passage(15.0, 16.0), SignalTimeline("main", tuple(states)), POLICY)
+    assert isinstance(found, Violation)
+    assert any("controller's log" in note for note in found.unsure)
