@@ -13,7 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from etle.errors import EvidenceError, FootageError, SiteError
 from etle.evidence.bundle import SCHEMA, Bundle, case_key, write_bundle
 from etle.evidence.files import unwritable
 from etle.evidence.overlay import draw_decision
+from etle.evidence.redact import Mask, RedactPolicy, Seen, box_at, masks_file, masks_of_frame, redact_picture, trim_masks
 from etle.evidence.seal import Ledger
 from etle.footage.clip import cut_clip
 from etle.footage.controller_log import ControllerLog
@@ -90,6 +91,10 @@ REATTACHED_S = 0.3
 PLATE_AGREEING = 4
 """So many readings that all say the same end the reading of a track early."""
 JPEG_QUALITY = 92
+BYSTANDERS = VEHICLE_LABELS | {"bicycle", "person", "licence_plate"}
+"""What is masked where it is not the accused vehicle."""
+MASKS_BEFORE_CLIP_S = 12.0
+"""A clip begins with the keyframe before its wanted start, which may lie this much earlier."""
 BEACONS_AROUND_S = 2.0
 """Beacons are looked for this long before and after an event."""
 FAULTS_NEAR_S = 60.0
@@ -112,6 +117,10 @@ class Tools:
     """Offence code and date -> the law in force, ready for the case record."""
     speed_tolerance_kmh: Callable[[float, dt.date], float]
     """Measured speed and date -> tolerance to deduct."""
+    find_faces: Callable[[Image], Sequence[BoxPx]] | None = None
+    """Picture -> boxes of faces, to be masked; None masks no faces beyond people and two-wheelers as a whole."""
+    redaction: RedactPolicy = field(default_factory=RedactPolicy)
+    """What of the accused vehicle is masked in pictures for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,8 @@ class Analysis:
     """What was wrong with the recording, and when."""
     untimed: frozenset[int] = frozenset()
     """Frames whose timestamp was estimated."""
+    seen: Seen = field(default_factory=Seen)
+    """Where vehicles, people and plates were in every frame: what has to be masked in evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +267,7 @@ def analyse(
     limits = _limits(site)
     health = HealthMonitor(limits, _reference_picture(loaded))
     tracks: list[Track] = []
+    seen = Seen()
     untimed: set[int] = set()
     count, last_s = 0, 0.0
     for frame in reader.frames():
@@ -263,6 +275,7 @@ def analyse(
         tracker.update(frame.index, frame.t_s, [d for d in detections if d.label in VEHICLE_LABELS])
         for head in heads:
             observations[head.head.head_id].append(head.observe(frame))
+        seen.add(frame.index, (d for d in detections if d.label in BYSTANDERS))
         health.observe(frame, (d.box_px for d in detections), reader.faults.damage)
         if frame.pts_estimated:
             untimed.add(frame.index)
@@ -303,6 +316,7 @@ def analyse(
         faults=reader.faults.as_dict(),
         marks=marks,
         untimed=frozenset(untimed),
+        seen=seen,
         camera_timelines=by_camera,
         signal_sources=sources,
         controller=controller,
@@ -667,7 +681,9 @@ def write_case(root: Path, source: Path, case: ProposedCase, *, ledger: Ledger |
                 "timestamps_exact": cut.timestamps_exact,
             }
         }
-        return write_bundle(root, facts, case.pictures, (f"clip{cut.path.suffix}", cut.path), ledger=ledger)
+        name, masks = case.pictures["masks"]
+        files = {**case.pictures, "masks": (name, trim_masks(masks, cut.first_index, cut.frame_count))}
+        return write_bundle(root, facts, files, (f"clip{cut.path.suffix}", cut.path), ledger=ledger)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -724,13 +740,39 @@ def _gather(
     pictures = _pictures(site, plane, violation, shown, chosen, plate_points, frames, facts)
     pictures["site"] = ("site.yaml", loaded.raw)
     times = [p.t_s for p in chosen.values()]
+    clip_start_s = max(0.0, min(times) - CLIP_BEFORE_S)
+    clip_end_s = min(analysis.duration_s, max(times) + CLIP_AFTER_S)
+    masks = {index: _masks(analysis, track, tools, frame) for index, frame in frames.items()}
+    masked = {index: _masked(frame, masks[index], track, verdict, tools) for index, frame in frames.items()}
+    for role, (_, content) in _pictures(site, plane, violation, None, chosen, plate_points, masked, facts).items():
+        pictures[f"{role}_redacted"] = (f"{role}.redacted.jpg", content)
+    first, last = reader.index_at(clip_start_s - MASKS_BEFORE_CLIP_S), reader.index_at(clip_end_s + MASKS_BEFORE_CLIP_S)
+    of_roles = {role: masks[point.frame_index] for role, point in chosen.items()}
+    pictures["masks"] = (
+        "masks.json",
+        masks_file(analysis.seen, track, range(first, last + 1), tools.redaction, of_roles),
+    )
     return ProposedCase(
         facts=facts,
         pictures=pictures,
         clip_name="clip.mp4",
-        clip_start_s=max(0.0, min(times) - CLIP_BEFORE_S),
-        clip_end_s=min(analysis.duration_s, max(times) + CLIP_AFTER_S),
+        clip_start_s=clip_start_s,
+        clip_end_s=clip_end_s,
     )
+
+
+def _masks(analysis: Analysis, track: Track, tools: Tools, frame: Frame) -> list[Mask] | None:
+    faces = tools.find_faces(frame.image) if tools.find_faces is not None else ()
+    return masks_of_frame(analysis.seen, track, frame.index, tools.redaction, faces)
+
+
+def _masked(
+    frame: Frame, masks: Sequence[Mask] | None, track: Track, verdict: PlateVerdict, tools: Tools
+) -> Frame:
+    """The frame with bystanders masked; the accused vehicle's plate stays where it was read, unless it must not."""
+    read = [r.plate_box_px for r in verdict.readings if r.frame_index == frame.index and r.plate_box_px is not None]
+    keep = () if tools.redaction.own_plate else read
+    return replace(frame, image=redact_picture(frame.image, masks, box_at(track, frame.index), keep))
 
 
 def _beacons(reader: FootageReader, points: Sequence[TrackPoint]) -> Beacons | None:

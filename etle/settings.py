@@ -53,6 +53,12 @@ class Settings(BaseSettings):
         str | None,
         Field(description="Where a copy of all evidence is kept, e.g. `s3://bucket/prefix`; default is nowhere."),
     ] = None
+    redact_own_plate: Annotated[
+        bool, Field(description="Mask the accused vehicle's plate too in pictures that leave the officer's screen.")
+    ] = False
+    redact_own_faces: Annotated[
+        bool, Field(description="Mask faces within the accused vehicle too in pictures that leave the officer's screen.")
+    ] = True
     secret_key: Annotated[SecretStr, Field(description="Signs session cookies; at least 32 characters.")] = SecretStr(
         INSECURE_SECRET
     )

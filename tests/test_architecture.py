@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "law": COMMON,
     "measure": COMMON,
     "rules": COMMON | {"measure"},
-    "evidence": COMMON | {"measure"},
+    "evidence": COMMON | {"footage", "measure"},
     "cases": COMMON | {"evidence"},
     "documents": COMMON | {"cases", "evidence"},
     "web": COMMON | {"cases", "documents"},

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from etle.evidence.redact import RedactPolicy
 from etle.law import offence, plate_mapping, speed_tolerance_kmh
 from etle.perception.engines import load_detector
 from etle.perception.plates.easyocr_reader import EasyOcrReader
+from etle.perception.faces import find_faces
 from etle.perception.plates.grammar import PlateGrammar
 from etle.perception.plates.text import TextReader
 from etle.perception.weights import resolve_model
@@ -73,4 +75,6 @@ def build_tools(settings: Settings, model: Path | None = None) -> Tools:
         plate_grammar=plate_grammar,
         offence=law_facts,
         speed_tolerance_kmh=speed_tolerance_kmh,
+        find_faces=find_faces,
+        redaction=RedactPolicy(own_plate=settings.redact_own_plate, own_faces=settings.redact_own_faces),
     )
