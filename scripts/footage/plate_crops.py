@@ -35,6 +35,10 @@ EMPTY_SHARE = 0.15
 LEAST_CHARACTER_PX = 4.2
 """Mean width of a character with its gap below which nobody can read a plate."""
 
+LEGIBLE, ILLEGIBLE = 0.5, 0.2
+"""Of :attr:`Meta.legibility`: from here on a plate is read, below that it is empty, between it is not shown."""
+_LEAST_LEVELS = 3.0
+
 
 @dataclass(frozen=True)
 class Meta:
@@ -52,6 +56,8 @@ class Meta:
     """Plate corners in the crop: top left, top right, bottom right, bottom left; may lie outside it."""
     character_px: float = 0.0
     """Mean width of a character with its gap, in the crop."""
+    legibility: float = 0.0
+    """Of a readable plate, 0 to 1: how plainly its characters stand out (see the source)."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +110,18 @@ def draw(rnd: random.Random, rng: np.random.Generator, *, empty_share: float = E
 
 
 def _plate(rnd: random.Random, rng: np.random.Generator) -> Crop:
-    """A plate to be read; one that turned out too faint is labelled empty."""
-    face = draw_face(rnd, rng)
-    wide = _width(rnd, face)
-    image, quad, scale = _view(face, wide, rnd)
-    pitch = face.character_px * scale
-    image = _lit(image, rnd, rng)
-    image = _dirty(image, rnd, rng)
-    image, noise = _camera(image, pitch, rnd, rng)
-    out = _recorded(image, rnd, pitch)
-    readable = _contrast(out, quad, face) > 8 + 1.3 * noise
-    return Crop(out, face.text if readable else "", _meta(face, "plate" if readable else "faint", quad, pitch))
+    """A plate to be read; one that cannot be is labelled empty, and one that might be is drawn anew."""
+    while True:
+        face = draw_face(rnd, rng)
+        view = _view(face, _width(rnd, face), rnd)
+        image = _dirty(_lit(view.image, rnd, rng), rnd, rng)
+        image = _camera(image, view.character_px, rnd, rng)
+        out = _recorded(image, rnd, view.character_px)
+        legible = _legibility(out, view)
+        if legible >= LEGIBLE:
+            return Crop(out, face.text, _meta(face, "plate", view, legible))
+        if legible < ILLEGIBLE:
+            return Crop(out, "", _meta(face, "faint", view, legible))
 
 
 def _width(rnd: random.Random, face: Face) -> float:
@@ -124,9 +131,12 @@ def _width(rnd: random.Random, face: Face) -> float:
     return max(wide, plate * LEAST_CHARACTER_PX / face.character_px)
 
 
-def _meta(face: Face, kind: str, quad: Array, pitch: float) -> Meta:
-    corners = tuple((round(float(x), 1), round(float(y), 1)) for x, y in quad)
-    return Meta(kind, face.valid, face.colours, face.size, face.rows, face.font, corners, round(pitch, 2))
+def _meta(face: Face, kind: str, view: _View, legible: float = 0.0) -> Meta:
+    corners = tuple((round(float(x), 1), round(float(y), 1)) for x, y in view.quad)
+    return Meta(
+        kind, face.valid, face.colours, face.size, face.rows, face.font, corners, round(view.character_px, 2),
+        round(legible, 3),
+    )  # fmt: skip
 
 
 def _corners(box: tuple[float, float, float, float]) -> Array:
@@ -134,11 +144,23 @@ def _corners(box: tuple[float, float, float, float]) -> Array:
     return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
 
 
-def _view(face: Face, wide: float, rnd: random.Random, *, cut: bool = False) -> tuple[Array, Array, float]:
-    """The face as seen and cut out: uint8 picture, the plate's corners in it, pixels a pixel of the face.
+@dataclass(frozen=True)
+class _View:
+    """A face as seen and cut out."""
 
-    ``cut`` lets the crop lose characters at one side.
-    """
+    image: Array
+    """uint8 BGR."""
+    ink: Array
+    """The characters alone, uint8, in the same pixels."""
+    quad: Array
+    """(4, 2) corners of the plate."""
+    text: Array
+    """(4, 2) corners of the text."""
+    character_px: float
+
+
+def _view(face: Face, wide: float, rnd: random.Random, *, cut: bool = False) -> _View:
+    """See a face from somewhere and cut it out; ``cut`` loses characters at one side."""
     plate = _corners(face.plate_box)
     across, down = plate[1, 0] - plate[0, 0], plate[3, 1] - plate[0, 1]
     high = wide * down / across * rnd.uniform(0.75, 1.3)
@@ -181,28 +203,45 @@ def _view(face: Face, wide: float, rnd: random.Random, *, cut: bool = False) -> 
     move = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1]])
     # shrink first by area, so that thin strokes do not flicker
     share = min(1.0, 1.6 * wide / across)
-    image = face.image
+    image: Array = face.image
+    ink: Array = face.ink
     if share < 0.8:
         image = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        ink = cv2.resize(ink, image.shape[1::-1], interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.diag([face.image.shape[1] / image.shape[1], face.image.shape[0] / image.shape[0], 1.0])
     if rnd.random() < (0.25 if face.size == "motorcycle" else 0.06):
-        image = bend(image, rnd)
-    out = cv2.warpPerspective(image, move @ matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return out, seen - [x0, y0], wide / across
+        depth = rnd.uniform(-0.14, 0.14)
+        image, ink = bend(image, depth), bend(ink, depth)
+    matrix = move @ matrix
+    image = cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    ink = cv2.warpPerspective(ink, matrix, size, flags=cv2.INTER_LINEAR)
+    return _View(image, ink, seen - [x0, y0], text - [x0, y0], pitch)
 
 
-def _contrast(image: Image, quad: Array, face: Face) -> float:
-    """Grey levels between dark and light where the text stands."""
-    matrix = cv2.getPerspectiveTransform(_corners(face.plate_box), quad.astype(np.float32))
-    text = cv2.perspectiveTransform(_corners(face.text_box)[None], matrix)[0]
-    low, high = np.maximum(text.min(axis=0).astype(int), 0), np.ceil(text.max(axis=0)).astype(int)
-    area = image[low[1] : high[1], low[0] : high[0]]
-    if area.size == 0:
+def _legibility(image: Image, view: _View) -> float:
+    """How well the characters' fine structure is found in a finished crop, 0 (not at all) to 1.
+
+    The correlation of picture and ink, both without what is coarser than a character, in the worst third of the text:
+    a plate is read whole or not at all. Contrast too low for the eye counts for nothing.
+    """
+    grey: Array = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    ink: Array = view.ink.astype(np.float32)
+    if grey.shape != ink.shape:
+        grey = cv2.resize(grey, ink.shape[1::-1], interpolation=cv2.INTER_AREA)
+    low = np.maximum(np.floor(view.text.min(axis=0)).astype(int), 0)
+    high = np.ceil(view.text.max(axis=0)).astype(int)
+    coarse = max(0.7, 0.18 * view.character_px)
+    fine = [(a - cv2.GaussianBlur(a, (0, 0), coarse))[low[1] : high[1], low[0] : high[0]] for a in (grey, ink)]
+    if min(fine[0].shape) < 3:
         return 0.0
-    grey = area.mean(axis=2)
-    # the worst third of the text counts: a plate is read whole or not at all
-    parts = [np.percentile(part, 92) - np.percentile(part, 8) for part in np.array_split(grey, 3, axis=1) if part.size]
-    return float(min(parts))
+    worst = 1.0
+    for part, mask in zip(*(np.array_split(a, 3, axis=1) for a in fine), strict=True):
+        energy, wanted = float((part * part).mean()), float((mask * mask).mean())
+        if wanted < 1:
+            continue
+        found = abs(float((part * mask).mean())) / math.sqrt(max(energy * wanted, 1e-9))
+        worst = min(worst, found * min(1.0, math.sqrt(energy) / _LEAST_LEVELS))
+    return worst
 
 
 # --- light, dirt, lens, recorder -----------------------------------------------------------------------------------
@@ -267,13 +306,8 @@ def _dirty(image: Array, rnd: random.Random, rng: np.random.Generator) -> Array:
     return image + (np.array(mud, np.float32) * rnd.uniform(0.5, 1.2) * level - image) * share[..., None]
 
 
-def _camera(
-    image: Array, pitch: float, rnd: random.Random, rng: np.random.Generator, *, blur: float = 0.0
-) -> tuple[Array, float]:
-    """Focus, movement, low contrast, noise, sharpening; the picture and the standard deviation of its noise.
-
-    ``blur`` adds that much, in characters.
-    """
+def _camera(image: Array, pitch: float, rnd: random.Random, rng: np.random.Generator, *, blur: float = 0.0) -> Array:
+    """Focus, movement, low contrast, noise, sharpening; ``blur`` blurs by that much, in characters."""
     if blur:
         image = cv2.GaussianBlur(image, (0, 0), blur * pitch)
     elif rnd.random() < 0.6:
@@ -284,7 +318,6 @@ def _camera(
     if rnd.random() < 0.10:
         middle = float(image.mean())
         image = (image - middle) * rnd.uniform(0.35, 0.8) + rnd.uniform(15, 140)
-    noise = 0.0
     if rnd.random() < 0.6:
         noise = rnd.choice((0.02, 0.04, 0.08, 0.14, 0.2)) * float(image.std()) + rnd.uniform(0, 2)
         grain = rng.standard_normal(image.shape[:2], dtype=np.float32)[..., None]
@@ -293,7 +326,7 @@ def _camera(
         image = image + noise * grain
     if rnd.random() < 0.35:
         image = image + (image - cv2.GaussianBlur(image, (0, 0), rnd.uniform(0.8, 2.2))) * rnd.uniform(0.4, 2.0)
-    return image, noise
+    return image
 
 
 def _moved(image: Array, length: float, angle: float) -> Array:
@@ -345,17 +378,17 @@ def _jpeg(image: Image, quality: int) -> Image:
 def _cut_plate(kind: str, rnd: random.Random, rng: np.random.Generator) -> Crop:
     """A plate of which characters are missing: the crop was cut in the wrong place."""
     face = draw_face(rnd, rng)
-    image, quad, scale = _view(face, _width(rnd, face), rnd, cut=True)
-    image, _ = _camera(_lit(image, rnd, rng), face.character_px * scale, rnd, rng)
-    return Crop(_recorded(image, rnd), "", _meta(face, kind, quad, face.character_px * scale))
+    view = _view(face, _width(rnd, face), rnd, cut=True)
+    image = _camera(_lit(view.image, rnd, rng), view.character_px, rnd, rng)
+    return Crop(_recorded(image, rnd), "", _meta(face, kind, view))
 
 
 def _blank_plate(kind: str, rnd: random.Random, rng: np.random.Generator) -> Crop:
     """A plate without its text: worn off, covered, or seen from behind."""
     face = draw_face(rnd, rng, blank=True)
-    image, quad, scale = _view(face, _width(rnd, face), rnd)
-    image, _ = _camera(_dirty(_lit(image, rnd, rng), rnd, rng), face.character_px * scale, rnd, rng)
-    return Crop(_recorded(image, rnd), "", _meta(face, kind, quad, face.character_px * scale))
+    view = _view(face, _width(rnd, face), rnd)
+    image = _camera(_dirty(_lit(view.image, rnd, rng), rnd, rng), view.character_px, rnd, rng)
+    return Crop(_recorded(image, rnd), "", _meta(face, kind, view))
 
 
 def _unreadable(kind: str, rnd: random.Random, rng: np.random.Generator) -> Crop:
@@ -365,20 +398,20 @@ def _unreadable(kind: str, rnd: random.Random, rng: np.random.Generator) -> Crop
     how = rnd.choice(("small", "blurred", "moved", "dark"))
     wide = plate * rnd.uniform(1.3, 2.4) / face.character_px if how == "small" else _width(rnd, face)
     wide = max(wide, 16.0)
-    image, quad, scale = _view(face, wide, rnd)
-    pitch = face.character_px * scale
-    out = _lit(image, rnd, rng)
+    view = _view(face, wide, rnd)
+    pitch = view.character_px
+    out = _lit(view.image, rnd, rng)
     if how == "moved":
         out = _moved(out, pitch * rnd.uniform(2.0, 4.0), rnd.gauss(0, 0.3))
     if how == "dark":
         out = (out - out.mean()) * rnd.uniform(0.0, 0.03) + rnd.uniform(2, 60)
         out = out + rng.standard_normal(out.shape, dtype=np.float32) * rnd.uniform(2.5, 9)
-    out, _ = _camera(out, pitch, rnd, rng, blur=rnd.uniform(0.6, 1.3) if how == "blurred" else 0.0)
+    out = _camera(out, pitch, rnd, rng, blur=rnd.uniform(0.6, 1.3) if how == "blurred" else 0.0)
     if how == "small" and rnd.random() < 0.6:
         # enlarged, as any reader does first
         factor = rnd.uniform(1.5, 5)
         out = cv2.resize(out, None, fx=factor, fy=factor, interpolation=rnd.choice((cv2.INTER_LINEAR, cv2.INTER_CUBIC)))
-    return Crop(_recorded(out, rnd), "", _meta(face, kind, quad, pitch))
+    return Crop(_recorded(out, rnd), "", _meta(face, kind, view))
 
 
 def _scene(rnd: random.Random, rng: np.random.Generator) -> tuple[Array, int, int]:
@@ -389,7 +422,7 @@ def _scene(rnd: random.Random, rng: np.random.Generator) -> tuple[Array, int, in
 
 
 def _finish(kind: str, image: Array, rnd: random.Random, rng: np.random.Generator) -> Crop:
-    out, _ = _camera(_dirty(_lit(image, rnd, rng), rnd, rng), rnd.uniform(5, 20), rnd, rng)
+    out = _camera(_dirty(_lit(image, rnd, rng), rnd, rng), rnd.uniform(5, 20), rnd, rng)
     return Crop(_recorded(out, rnd), "", Meta(kind))
 
 

@@ -56,6 +56,8 @@ class Face:
 
     image: Array
     """BGR uint8, :data:`RIM_PX` wider than the plate on each side."""
+    ink: Mask
+    """Of the text's characters alone, as large as ``image``."""
     text: str
     """Without spaces; empty when nothing can be read on it."""
     valid: str
@@ -135,7 +137,8 @@ def draw_face(rnd: random.Random, rng: np.random.Generator, *, blank: bool = Fal
     r = float(RIM_PX)
     box = (r, r, r + width, r + height)
     moved = (text_box[0] + r, text_box[1] + r, text_box[2] + r, text_box[3] + r)
-    return Face(whole, "" if blank else text, valid, colours, size, rows, hand.name, box, moved, pitch)
+    ink = np.asarray(cv2.copyMakeBorder(characters, *(RIM_PX,) * 4, cv2.BORDER_CONSTANT), np.uint8)
+    return Face(whole, ink, "" if blank else text, valid, colours, size, rows, hand.name, box, moved, pitch)
 
 
 Spot: TypeAlias = tuple[float, float, float, float]
@@ -407,10 +410,10 @@ def _shaped(whole: Array, below: float, rnd: random.Random) -> None:
     whole[y : height - RIM_PX, x0:x1] = rnd.uniform(0, 110)
 
 
-def bend(image: Array, rnd: random.Random) -> Array:
-    """A plate bowed by hand: rows bend by up to a seventh of the picture's height."""
+def bend(image: Array, share: float) -> Array:
+    """A plate bowed by hand: rows bend by ``share`` of the picture's height in the middle."""
     height, width = image.shape[:2]
-    depth = rnd.uniform(-0.14, 0.14) * height
+    depth = share * height
     x = np.tile(np.arange(width, dtype=np.float32), (height, 1))
     y = np.arange(height, dtype=np.float32)[:, None] + depth * np.sin(math.pi * x / width) - depth / 2
     return cv2.remap(image, x, y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
