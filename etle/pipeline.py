@@ -25,7 +25,16 @@ from etle.errors import EvidenceError, FootageError, SiteError
 from etle.evidence.bundle import SCHEMA, Bundle, case_key, write_bundle
 from etle.evidence.files import unwritable
 from etle.evidence.overlay import draw_decision
-from etle.evidence.redact import Mask, RedactPolicy, Seen, box_at, masks_file, masks_of_frame, redact_picture, trim_masks
+from etle.evidence.redact import (
+    Mask,
+    RedactPolicy,
+    Seen,
+    box_at,
+    masks_file,
+    masks_of_frame,
+    redact_picture,
+    trim_masks,
+)
 from etle.evidence.seal import Ledger
 from etle.footage.clip import cut_clip
 from etle.footage.controller_log import ControllerLog
@@ -53,6 +62,7 @@ from etle.perception.detector import Detector
 from etle.perception.health import HealthLimits, HealthMonitor, hidden_signal
 from etle.perception.plates.grammar import PlateGrammar
 from etle.perception.plates.read import choose_points, read_plate
+from etle.perception.plates.second import second_opinion
 from etle.perception.plates.text import TextReader
 from etle.perception.plates.vote import vote
 from etle.perception.signal import SignalHead, SignalObservation, SignalReader, timeline
@@ -110,7 +120,7 @@ class Tools:
 
     detector: Detector
     plate_reader: Callable[[], TextReader]
-    """Gives the plate reader; called only when there is a plate to read, because loading it takes seconds."""
+    """Gives the plate reader; called only when there is a plate to read, because loading it takes time."""
     plate_grammar: Callable[[dt.date], PlateGrammar]
     """Date -> the plate grammar in force."""
     offence: Callable[[str, dt.date], Mapping[str, Any]]
@@ -121,6 +131,8 @@ class Tools:
     """Picture -> boxes of faces, to be masked; None masks no faces beyond people and two-wheelers as a whole."""
     redaction: RedactPolicy = field(default_factory=RedactPolicy)
     """What of the accused vehicle is masked in pictures for others."""
+    second_reader: Callable[[], TextReader | None] = lambda: None
+    """Gives an independent second reader, asked for plates of cases only; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +266,7 @@ def analyse(
     info = reader.info
     require_image_size(site, info.width, info.height, where=info.path)
     plane = plane or ground_plane_of(site, where=loaded.path)
+    _require_traffic(loaded, plane)
     tracker = Tracker(run_id, frame_size_px=(info.width, info.height))
     heads = [
         SignalReader(
@@ -503,6 +516,22 @@ def _by_every_head(
     return next((found for found in findings if found is not None), None)
 
 
+def _require_traffic(loaded: LoadedSite, plane: GroundPlane) -> None:
+    """Refuse a site whose lanes run otherwise than it says: the wrong end of every vehicle would be measured."""
+    for lane in loaded.site.lanes:
+        if lane.traffic is None:
+            continue
+        start, end = (np.asarray(point, float) for point in lane.centreline_m)
+        away = float(((start + end) / 2 - plane.camera_foot_m) @ (end - start))
+        if (away > 0) != (lane.traffic == "receding"):
+            raise SiteError(
+                f"lane {lane.id} is said to carry {lane.traffic} traffic, but by its centreline it is "
+                f"{'receding' if away > 0 else 'approaching'}",
+                where=loaded.path,
+                remedy="Give centreline_m in the order lawful traffic passes its points, or correct traffic",
+            )
+
+
 def _limits(site: Site) -> HealthLimits:
     checks = site.self_checks
     return HealthLimits(
@@ -728,7 +757,12 @@ def _gather(
     grammar = tools.plate_grammar(begun.at.astimezone(site.zone).date())
     plate_reader = tools.plate_reader()
     if track.track_id not in verdicts:  # one vehicle may have done two things: its plate is read once
-        verdicts[track.track_id] = _read_track(track, plate_points, frames, plate_reader, grammar)
+        verdict = _read_track(track, plate_points, frames, plate_reader, grammar)
+        second = tools.second_reader() if verdict.text is not None else None
+        if second is not None:
+            pictures_by_index = {index: frame.image for index, frame in frames.items()}
+            verdict = second_opinion(verdict, pictures_by_index, second, grammar)
+        verdicts[track.track_id] = verdict
     verdict = verdicts[track.track_id]
     shown = _shown_reading(verdict, grammar)
     if verdict.text is not None and shown is None:
@@ -766,9 +800,7 @@ def _masks(analysis: Analysis, track: Track, tools: Tools, frame: Frame) -> list
     return masks_of_frame(analysis.seen, track, frame.index, tools.redaction, faces)
 
 
-def _masked(
-    frame: Frame, masks: Sequence[Mask] | None, track: Track, verdict: PlateVerdict, tools: Tools
-) -> Frame:
+def _masked(frame: Frame, masks: Sequence[Mask] | None, track: Track, verdict: PlateVerdict, tools: Tools) -> Frame:
     """The frame with bystanders masked; the accused vehicle's plate stays where it was read, unless it must not."""
     read = [r.plate_box_px for r in verdict.readings if r.frame_index == frame.index and r.plate_box_px is not None]
     keep = () if tools.redaction.own_plate else read

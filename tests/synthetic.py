@@ -88,9 +88,19 @@ def draw(t: float, cars: Sequence[Car] = CARS) -> Image:
 
 
 def write_recording(
-    path: Path, *, seconds: float = 10.0, rate: int = 25, cars: Sequence[Car] = CARS, variable: bool = False
+    path: Path,
+    *,
+    seconds: float = 10.0,
+    rate: int = 25,
+    cars: Sequence[Car] = CARS,
+    variable: bool = False,
+    spoil: Callable[[float, Image], Image] = lambda t, image: image,
+    when: Callable[[float], float] = lambda t: t,
 ) -> list[float]:
-    """Write the recording; returns the true presentation times, seconds."""
+    """Write the recording; returns the true presentation times, seconds.
+
+    ``spoil`` changes each picture, ``when`` gives the time a frame shows for its presentation time.
+    """
     times = [n / rate for n in range(round(seconds * rate))]
     if variable:
         times = [t for n, t in enumerate(times) if n % 7 != 3]
@@ -100,7 +110,7 @@ def write_recording(
         stream.time_base = Fraction(1, 1000)
         stream.codec_context.time_base = Fraction(1, 1000)
         for t in times:
-            frame = av.VideoFrame.from_ndarray(draw(t, cars), format="bgr24")
+            frame = av.VideoFrame.from_ndarray(spoil(t, draw(when(t), cars)), format="bgr24")
             frame.pts, frame.time_base = round(t * 1000), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

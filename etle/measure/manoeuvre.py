@@ -72,9 +72,9 @@ def movement(path: GroundPath, line_m: tuple[PointM, PointM]) -> Movement | None
     ahead = path.along_m + path.front_offset_m - path.axis.line_along(line_m, path.across_m)
     # noise of a standing vehicle is no travel: keep positions that are apart
     kept: list[int] = []
-    for n in np.flatnonzero(ahead >= 0):
+    for n in np.flatnonzero(ahead >= 0).tolist():
         if not kept or np.hypot(*(_place(path, n) - _place(path, kept[-1]))) >= STEP_M:
-            kept.append(int(n))
+            kept.append(n)
     last = kept[-(round(LAST_M / STEP_M) + 1) :]
     if len(last) < round(LAST_M / STEP_M):
         return None

@@ -136,7 +136,11 @@ class HealthMonitor:
         end_s = self._last.t_s if self._last is not None else 0.0
         found = [*self._gaps, *self._moved(end_s)]
         self._close_frozen(end_s)
+        unseen = self._exposure(end_s)
         for start, stop in self._frozen:
+            # where nothing can be seen nothing can be seen to change
+            if any(fault.start_s <= start and stop <= fault.end_s for fault in unseen):
+                continue
             text = f"the picture did not change for {stop - start:.1f} s although its timestamps went on"
             found.append(Fault(FaultKind.FROZEN_FRAMES, start, stop, text))
         for start, stop in _joined(self._untimed, 0.5):
@@ -150,7 +154,7 @@ class HealthMonitor:
         for start, stop in _joined(spans, 0.5):
             text = "damaged pictures: the decoder found errors, good again from the next whole picture"
             found.append(Fault(FaultKind.CORRUPT_FRAMES, start, stop, text))
-        found.extend(self._exposure(end_s))
+        found.extend(unseen)
         return sorted(found, key=lambda fault: (fault.start_s, fault.kind.value))
 
     # --- clock and damage ------------------------------------------------------------------------------------------
