@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,22 @@ from typing import Any
 import cv2
 import numpy as np
 
-from etle.errors import InputError, SiteError, StoreError
+from etle.batch.tools import finds_plates, plate_grammar, plate_reader
+from etle.errors import InputError, ModelError, SiteError, StoreError
 from etle.evidence.overlay import draw_site
 from etle.footage.reader import open_footage
 from etle.measure.ground import camera_position, ground_plane_of
 from etle.perception.detector import Detector
+from etle.perception.engines import load_detector
+from etle.perception.plates.look import DetectorFinder
+from etle.perception.plates.read import ImagePlate, read_images
+from etle.perception.weights import resolve_model
+from etle.settings import Settings
 from etle.site import load_site, require_image_size
 from etle.types import Image
 
 BATCH = 8
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 RECORDINGS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".ts"})
 
 
@@ -53,6 +61,52 @@ def detect_pictures(paths: Sequence[Path], detector: Detector) -> Iterator[dict[
                     for d in detections
                 ],
             }
+
+
+def picture_files(paths: Sequence[Path]) -> list[Path]:
+    """Pictures as given, and those of folders by name.
+
+    Raises:
+        InputError: A folder holds no picture.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES and p.is_file())
+            if not inside:
+                raise InputError(
+                    "no pictures in this folder", where=path, remedy="Give a folder with JPEG or PNG files"
+                )
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def read_plates(paths: Sequence[Path], *, crop: bool, settings: Settings) -> Iterator[ImagePlate]:
+    """The plate in each picture; folders are taken with all their pictures.
+
+    Args:
+        paths: Pictures and folders.
+        crop: Each picture is a plate cut out; otherwise a vehicle or a scene, searched with the detector where that
+            knows plates.
+        settings: The deployment, for the detector.
+
+    Raises:
+        InputError: A file is missing or is no picture.
+        ModelError: The reader's model is missing or damaged.
+    """
+    files = picture_files(paths)
+    finder = None
+    if not crop:
+        try:
+            model = resolve_model(None, settings)
+        except ModelError:
+            model = None
+        if model is not None and finds_plates(model):
+            finder = DetectorFinder(load_detector(model, engine=settings.engine, size_px=settings.detector_size_px))
+    grammar = plate_grammar(dt.datetime.now(dt.UTC).date())
+    yield from read_images(files, crop=crop, reader=plate_reader(finder), grammar=grammar)
 
 
 def check_site(site_path: Path, picture: Path | None, output: Path | None) -> dict[str, Any]:

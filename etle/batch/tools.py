@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from etle.errors import MissingExtraError, ModelError
 from etle.evidence.redact import RedactPolicy
 from etle.law import offence, plate_mapping, speed_tolerance_kmh
 from etle.perception.engines import load_detector
-from etle.perception.plates.easyocr_reader import EasyOcrReader
 from etle.perception.faces import find_faces
+from etle.perception.plates.easyocr_reader import EasyOcrReader
 from etle.perception.plates.grammar import PlateGrammar
+from etle.perception.plates.look import PLATE_LABEL, DetectorFinder
+from etle.perception.plates.net_reader import PlateNetReader
 from etle.perception.plates.text import TextReader
-from etle.perception.weights import resolve_model
+from etle.perception.weights import ModelFile, resolve_model
 from etle.pipeline import Tools
 from etle.settings import Settings
 
@@ -34,14 +37,30 @@ def plate_grammar(on: dt.date) -> PlateGrammar:
 
 
 @functools.cache
-def plate_reader() -> TextReader:
-    """The plate reader, loaded once in this process.
+def plate_reader(finder: DetectorFinder | None = None) -> PlateNetReader:
+    """Our plate reader, loaded once in this process.
+
+    Args:
+        finder: A detector that knows plates; None: they are found by lettering and edges alone.
 
     Raises:
-        MissingExtraError: EasyOCR is not installed.
-        ModelError: Its weights are missing.
+        ModelError: Its model is missing or damaged.
     """
-    return EasyOcrReader()
+    return PlateNetReader(finder=finder)
+
+
+@functools.cache
+def second_reader() -> TextReader | None:
+    """The independent second reader of cases, loaded once; None where the extra ``torch`` is not installed."""
+    try:
+        return EasyOcrReader()
+    except (MissingExtraError, ModelError):
+        return None
+
+
+def finds_plates(model: ModelFile) -> bool:
+    """Whether a detector's model knows plates."""
+    return PLATE_LABEL in model.labels.values()
 
 
 def law_facts(code: str, on: dt.date) -> Mapping[str, Any]:
@@ -63,15 +82,17 @@ def build_tools(settings: Settings, model: Path | None = None) -> Tools:
     Raises:
         ModelError: No usable detector weights.
     """
+    chosen = resolve_model(model, settings)
     detector = load_detector(
-        resolve_model(model, settings),
+        chosen,
         engine=settings.engine,
         size_px=settings.detector_size_px,
         score=settings.detector_score,
     )
     return Tools(
         detector=detector,
-        plate_reader=plate_reader,
+        plate_reader=functools.partial(plate_reader, DetectorFinder(detector) if finds_plates(chosen) else None),
+        second_reader=second_reader,
         plate_grammar=plate_grammar,
         offence=law_facts,
         speed_tolerance_kmh=speed_tolerance_kmh,

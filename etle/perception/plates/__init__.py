@@ -9,7 +9,16 @@ from etle.perception.plates.easyocr_reader import EasyOcrReader
 from etle.perception.plates.grammar import GrammarError, PlateCandidate, PlateGrammar
 from etle.perception.plates.look import DetectorFinder, Look, look
 from etle.perception.plates.net_reader import PlateNetReader
-from etle.perception.plates.read import ImagePlate, ReadOptions, choose_points, read_image, read_plate, sharpness
+from etle.perception.plates.read import (
+    ImagePlate,
+    ReadOptions,
+    choose_points,
+    read_image,
+    read_images,
+    read_plate,
+    sharpness,
+)
+from etle.perception.plates.second import second_opinion
 from etle.perception.plates.text import CharReading, CropReader, CropReading, PlateFinder, TextBox, TextReader
 from etle.perception.plates.vote import vote
 
@@ -32,7 +41,9 @@ __all__ = [
     "choose_points",
     "look",
     "read_image",
+    "read_images",
     "read_plate",
+    "second_opinion",
     "sharpness",
     "vote",
 ]

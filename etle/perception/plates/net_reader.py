@@ -8,12 +8,12 @@ apart for this. Calibration and the threshold to accept a reading travel in the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from etle.errors import ModelError
 from etle.perception.offline import import_onnxruntime
 from etle.perception.plates.ctc import CHARACTERS, Automaton, Hypothesis, automaton, character_shares, hypotheses
 from etle.perception.plates.grammar import PlateGrammar
-from etle.perception.plates.text import CharReading, CropReading, PlateFinder
+from etle.perception.plates.text import CharReading, CropReading, PlateFinder, TextBox
 from etle.types import Image
 
 MIN_WIDTH_PX, MIN_HEIGHT_PX = 24, 8
@@ -124,14 +124,8 @@ class PlateNetReader:
         self._grammar = grammar
         self.finder = finder
         self._lock = threading.Lock()
-        self.name = f"{meta.get('name', self.path.stem)} (ONNX Runtime {onnxruntime.__version__})"
-
-    @cached_property
-    def sha256(self) -> str:
-        """Of the model file, lower-case hex."""
-        import hashlib
-
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        self.name = f"{meta.get('name', self.path.stem)} {self.sha256[:12]} (ONNX Runtime {onnxruntime.__version__})"
 
     def probabilities(self, crops: Sequence[Image]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The network alone: ``(n, columns, 37)`` and legibility ``(n,)`` of BGR or grey crops."""
@@ -185,7 +179,7 @@ class PlateNetReader:
         reading = self.read_crops([image], self._grammar)[0]
         return CharReading(reading.text, reading.char_probs)
 
-    def find_text(self, image: Image) -> list[Any]:
+    def find_text(self, image: Image) -> list[TextBox]:
         """Nothing: this reader reads plates that have been found (:mod:`etle.perception.plates.locate`)."""
         return []
 

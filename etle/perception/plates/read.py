@@ -18,7 +18,7 @@ from etle.perception.plates.grammar import PlateCandidate, PlateGrammar
 from etle.perception.plates.locate import TextRow, enlarge, plate_rows, search_scale, vehicle_regions
 from etle.perception.plates.look import best_look, look
 from etle.perception.plates.quads import box_quad, refine
-from etle.perception.plates.text import CharReading, CropReader, TextReader
+from etle.perception.plates.text import CharReading, CropReader, CropReading, TextReader
 from etle.types import BoxPx, Image, PlateReading, TrackPoint
 
 
@@ -398,20 +398,63 @@ def read_image(
     return ImagePlate(name, candidate.text, confidence, chars, reading.text, "", tuple(grammar.notes(candidate.text)))
 
 
+def read_images(
+    images: Sequence[Path],
+    *,
+    crop: bool,
+    reader: TextReader | CropReader,
+    grammar: PlateGrammar,
+    min_confidence: float | None = None,
+) -> Iterator[ImagePlate]:
+    """Read the plates in many pictures, crops of plates several at once; see :func:`read_image`.
+
+    Raises:
+        InputError: A file is missing or no picture.
+    """
+    if not (crop and isinstance(reader, CropReader)):
+        for image in images:
+            yield read_image(image, crop=crop, reader=reader, grammar=grammar, min_confidence=min_confidence)
+        return
+    for first in range(0, len(images), BATCH):
+        loaded = [_load(image) for image in images[first : first + BATCH]]
+        readings = reader.read_crops([pixels for _, pixels in loaded], grammar)
+        for (name, pixels), reading in zip(loaded, readings, strict=True):
+            yield _crop_plate(name, pixels, reading, reader, grammar, min_confidence)
+
+
+BATCH = 32
+
+
 def _image_plate(
     name: str, pixels: Image, crop: bool, reader: CropReader, grammar: PlateGrammar, min_confidence: float | None
 ) -> ImagePlate:
     if crop:
-        whole = (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
         reading = reader.read_crops([pixels], grammar)[0]
-        if reading.probability < reader.accept:  # cut loosely, perhaps: the row of lettering itself
-            closer = best_look(pixels, [box_quad(whole), *refine(pixels, whole)[1:]], reader, grammar)
-            reading = closer.reading if closer is not None and closer.reading.rank > reading.rank else reading
-    else:
-        found = look(pixels, reader, grammar)
-        if found is None:
-            return ImagePlate(name, None, 0.0, (), "", "no plate was found")
-        reading = found.reading
+        return _crop_plate(name, pixels, reading, reader, grammar, min_confidence)
+    found = look(pixels, reader, grammar)
+    if found is None:
+        return ImagePlate(name, None, 0.0, (), "", "no plate was found")
+    return _accepted(name, found.reading, reader, grammar, min_confidence)
+
+
+def _crop_plate(
+    name: str,
+    pixels: Image,
+    reading: CropReading,
+    reader: CropReader,
+    grammar: PlateGrammar,
+    min_confidence: float | None,
+) -> ImagePlate:
+    if reading.text and reading.probability < reader.accept:  # cut loosely, perhaps: the row of lettering itself
+        whole = (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
+        closer = best_look(pixels, [box_quad(whole), *refine(pixels, whole)[1:]], reader, grammar)
+        reading = closer.reading if closer is not None and closer.reading.rank > reading.rank else reading
+    return _accepted(name, reading, reader, grammar, min_confidence)
+
+
+def _accepted(
+    name: str, reading: CropReading, reader: CropReader, grammar: PlateGrammar, min_confidence: float | None
+) -> ImagePlate:
     if not reading.text:
         return ImagePlate(name, None, 0.0, (), "", "nothing readable")
     threshold = reader.accept if min_confidence is None else min_confidence
