@@ -179,7 +179,7 @@ def test_manifest_that_does_not_hold_is_refused(
 
 def test_manifest_of_this_repository_holds(repository: Path) -> None:
     for model in read_manifest(repository / "models"):
-        assert model.labels
+        assert model.labels or model.task == "read_plate"
 
 
 @pytest.mark.shared
