@@ -79,6 +79,9 @@ def process(
     ] = None,
     model: ModelOption = None,
     engine: Annotated[Literal["local"], typer.Option("--engine", help="Where to run.")] = "local",
+    again: Annotated[
+        bool, typer.Option("--again", help="Also look at recordings that an earlier run with the same inputs finished.")
+    ] = False,
     json_lines: JsonOption = False,
 ) -> None:
     """Find red-light and speed violations in recorded footage and store them as cases for an officer."""
@@ -115,6 +118,7 @@ def process(
             start=begun,
             progress=lambda path: _frame_progress(bar, path),
             controller=controller,
+            resume=not again,
         ):
             if outcome.state is FileState.FAILED:
                 failed += 1
@@ -123,19 +127,20 @@ def process(
                 if json_lines:
                     _print_json({"file": str(outcome.path), "state": "failed", "error": str(outcome.error)})
                 continue
-            assert outcome.result is not None
+            summary = outcome.summary
             line = {
                 "file": str(outcome.path),
                 "state": "complete",
+                "skipped": outcome.state is FileState.SKIPPED,
                 "stored": [c.case_number for c in outcome.stored],
                 "already": [c.case_number for c in outcome.already],
-                "frames": outcome.result.analysis.frame_count,
-                "vehicles": len(outcome.result.analysis.tracks),
-                "refusals": dict(outcome.result.summary["refusals_by_reason"]),
-                "start": outcome.result.start.at.isoformat(),
-                "start_source": outcome.result.start.source,
-                "self_checks": outcome.result.summary["self_checks"],
-                "signal_sources": outcome.result.summary["signal_sources"],
+                "frames": summary["frames"],
+                "vehicles": summary["tracks"],
+                "refusals": dict(summary["refusals_by_reason"]),
+                "start": None if outcome.result is None else outcome.result.start.at.isoformat(),
+                "start_source": summary["start_source"],
+                "self_checks": summary.get("self_checks"),
+                "signal_sources": summary.get("signal_sources"),
             }
             shifted = [c for c in outcome.already if abs(c.clock_difference_s) > 1.0]
             for case in shifted:
@@ -192,44 +197,82 @@ def passages(
 
 @app.command(name="eval")
 def evaluate(
-    clip: Annotated[Path, typer.Argument(help="Recording.", show_default=False)],
-    site: SiteOption,
-    truth: Annotated[Path, typer.Option("--truth", help="Ground truth (JSON) of the recording.")],
+    clips: Annotated[
+        list[Path],
+        typer.Argument(help="Recording; or folders of scenes (recording, site.yaml, truth.json).", show_default=False),
+    ],
+    site: Annotated[Path | None, typer.Option("--site", help="Site file, for one recording.")] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", help="Ground truth (JSON), for one recording.")] = None,
     model: ModelOption = None,
     json_out: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    html_out: Annotated[Path | None, typer.Option("--html", help="Write a report with plots.")] = None,
 ) -> None:
-    """Hold what the program finds in a recording against its ground truth."""
-    from etle.batch.evaluate import evaluate_clip
+    """Hold what the program finds in recordings against their ground truth."""
+    from etle.batch.evaluate import evaluate_clip, overall, scene_files
     from etle.batch.tools import build_tools
     from etle.site import load_site
 
-    loaded = load_site(site)
-    with _bar() as bar:
-        report = evaluate_clip(clip, loaded, truth, build_tools(get_settings(), model), _frame_progress(bar, clip))
+    jobs: list[tuple[Path, Path, Path]] = []
+    for clip in clips:
+        if clip.is_dir():
+            jobs.append(scene_files(clip))
+        elif site is None or truth is None:
+            raise InputError(
+                "no site or truth for the recording", where=clip, remedy="Give --site and --truth, or a scene's folder"
+            )
+        else:
+            jobs.append((clip, site, truth))
+    tools = build_tools(get_settings(), model)
+    reports = []
+    for clip, site_file, truth_file in jobs:
+        with _bar() as bar:
+            reports.append(evaluate_clip(clip, load_site(site_file), truth_file, tools, _frame_progress(bar, clip)))
+    total = overall(reports)
+    if html_out is not None:
+        from etle.batch.eval_report import write_html
+
+        write_html(reports, total, html_out)
     if json_out:
-        _print_json(report)
+        _print_json(reports[0] if len(reports) == 1 else {"overall": total, "recordings": reports})
         return
+    for report in reports:
+        _print_evaluation(report)
+    if len(reports) > 1:
+        out.print("[bold]all recordings[/bold]")
+        _print_evaluation(total | {"plates": [], "red_elapsed": []})
+        out.print(f"evidence on another vehicle: {total['wrong_vehicle']}   plates {total['plates']}")
+
+
+def _print_evaluation(report: dict[str, Any]) -> None:
+    if "file" in report:
+        out.print(f"[bold]{report['site']}[/bold]  {report['file']}")
     for rule, figures in report["rules"].items():
         out.print(
-            f"[bold]{rule}[/bold]  true {figures['true']}  found {figures['found']}  false {figures['false']}  "
+            f"  {rule}  true {figures['true']}  found {figures['found']}  false {figures['false']}  "
             f"recall {_share(figures['recall'])}  precision {_share(figures['precision'])}"
         )
     speed = report["speed"]
     if speed["count"]:
         out.print(
-            f"[bold]speed[/bold]  {speed['count']} vehicles  mean |error| {speed['mean_abs_error_kmh']:.2f} km/h  "
-            f"largest {speed['max_abs_error_kmh']:.2f} km/h  within u95 {_share(speed['coverage_u95'])}"
+            f"  speed  {speed['count']} vehicles  mean |error| {speed['mean_abs_error_kmh']:.2f} km/h  "
+            f"p95 {speed['p95_abs_error_kmh']:.2f}  largest {speed['max_abs_error_kmh']:.2f} km/h  "
+            f"within u95 {_share(speed['coverage_u95'])}"
+        )
+    if report.get("tracking"):
+        out.print(
+            f"  tracks  HOTA {report['tracking']['hota']:.2f}  IDF1 {report['tracking']['idf1']:.2f}  "
+            f"switches {report['tracking']['id_switches']}"
         )
     for row in report["red_elapsed"]:
         out.print(
-            f"[bold]red for[/bold]  {row['vehicle']}: {row['measured_s']:.3f} ± {row['u95_s']:.3f} s, "
-            f"true {row['true_s']:.3f} s"
+            f"  red for  {row['vehicle']}: {row['measured_s']:.3f} ± {row['u95_s']:.3f} s, true {row['true_s']:.3f} s"
         )
-    table = Table("case", "vehicle", "plate in truth", "plate as read", "confidence")
-    for row in report["plates"]:
-        table.add_row(row["kind"], row["vehicle"] or "-", row["truth"] or "-", row["read"] or "cannot read",
-                      f"{row['confidence']:.2f}")  # fmt: skip
-    out.print(table)
+    if report["plates"]:
+        table = Table("case", "vehicle", "plate in truth", "plate as read", "confidence")
+        for row in report["plates"]:
+            table.add_row(row["kind"], row["vehicle"] or "-", row["truth"] or "-", row["read"] or "cannot read",
+                          f"{row['confidence']:.2f}")  # fmt: skip
+        out.print(table)
 
 
 @app.command()
@@ -258,22 +301,19 @@ def detect(
 
 @plates_app.command(name="read")
 def plates_read(
-    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", show_default=False)],
     crop: Annotated[bool, typer.Option("--crop", help="Each picture is a plate cut out, not a whole vehicle.")] = False,
     json_lines: JsonOption = False,
 ) -> None:
     """Read the number plate in pictures. "Cannot read" is a normal answer."""
-    from etle.batch.tools import plate_grammar, plate_reader
-    from etle.perception.plates.read import read_image
+    from etle.batch.pictures import read_plates
 
-    reader, grammar = plate_reader(), plate_grammar(dt.datetime.now(dt.UTC).date())
-    for image in images:
-        found = read_image(image, crop=crop, reader=reader, grammar=grammar)
+    for found in read_plates(images, crop=crop, settings=get_settings()):
         if json_lines:
             _print_json(found.as_json())
         else:
             text = f"{found.text}  ({found.confidence:.2f})" if found.text else f"cannot read ({found.reason})"
-            _print(f"{image}: {text}")
+            _print(f"{found.image}: {text}")
 
 
 @cases_app.command(name="list")
@@ -489,15 +529,20 @@ def _file_line(line: dict[str, Any]) -> str:
     checks = "".join(
         f"\n  {check['kind'].replace('_', ' ')} {check['start_s']:.1f} to {check['end_s']:.1f} s: {check['detail']}"
         + (f"; suspends {', '.join(check['suspends'])}" if check["suspends"] else "")
-        for check in line["self_checks"]
+        for check in line["self_checks"] or ()
     )
     clocks = "".join(
         f"\n  controller's clock for head {head}: {one['offset_s']:+.2f} ± {one['offset_u95_s']:.2f} s "
         f"({one['changes_matched']} of {one['changes_seen']} changes)"
         if one["offset_s"] is not None
         else f"\n  controller's log for head {head} could not be used: {one['remark']}"
-        for head, one in line["signal_sources"].items()
+        for head, one in (line["signal_sources"] or {}).items()
     )
+    if line["skipped"]:
+        return (
+            f"{line['file']}: done in an earlier run ({', '.join(line['already']) or 'no cases'}); "
+            "--again looks at it again"
+        )
     return (
         f"{line['file']}: {line['frames']} frames, {line['vehicles']} vehicles; new cases: {stored}{already}"
         f"; {sum(line['refusals'].values())} refusals{guess}{clocks}{checks}"

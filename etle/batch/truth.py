@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class TruthVehicle:
     """Frame index -> speed."""
     times_s: Mapping[int, float]
     """Frame index -> presentation time."""
+    visible: Mapping[int, float] = field(default_factory=dict)
+    """Frame index -> share of the vehicle's silhouette that is seen; 1 where the truth does not say."""
 
     def speed_between(self, start_s: float, end_s: float) -> float | None:
         """Mean true speed over a span of presentation time, m/s; None when the vehicle is not there."""
@@ -56,6 +58,8 @@ class Truth:
     events: tuple[TruthEvent, ...]
     signal: Mapping[int, str]
     """Frame index -> state of the signal for the watched approach, where there is one."""
+    innocents: Mapping[str, str] = field(default_factory=dict)
+    """Vehicle -> the trap it was planned as, for vehicles that must not become cases."""
 
 
 def load_truth(path: Path, *, limit_kmh: float | None, tolerance_kmh: float = 3.0) -> Truth:
@@ -100,6 +104,7 @@ def _scene(data: Mapping[str, Any]) -> Truth:
             boxes_px={n: _box(s["visible_box_px"]) for n, _, s in seen if s["visible_box_px"] is not None},
             speeds_mps={n: float(s["speed_kmh"]) / 3.6 for n, _, s in seen},
             times_s={n: t for n, t, _ in seen},
+            visible={n: float(s["visible_fraction"]) for n, _, s in seen},
         )
         for vehicle_id, seen in rows.items()
     }
@@ -109,7 +114,8 @@ def _scene(data: Mapping[str, Any]) -> Truth:
         if event["kind"] in ("red_light", "speeding")
     )
     signal = {int(frame["index"]): frame["signal"] for frame in data["frames"] if frame["signal"] is not None}
-    return Truth(vehicles, events, signal)
+    innocents = {e["vehicle"]: str(e["note"]) for e in data["events"] if e["kind"] == "innocent"}
+    return Truth(vehicles, events, signal, innocents)
 
 
 def _box(values: list[float]) -> BoxPx:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from etle.batch.evaluate import evaluate_clip
+from etle.batch.eval_report import write_html
+from etle.batch.evaluate import evaluate_clip, overall, scene_files, speed_figures
 from etle.batch.truth import load_truth
 from etle.errors import InputError
 from etle.site import load_site
@@ -28,7 +29,8 @@ def truth_document(times: list[float]) -> dict:
             corners = synthetic.CAMERA.project(np.array([(x - 0.85, y, 0.08), (x + 0.85, y, 0.08), (x, y, 1.5)]))
             box = [*corners.min(axis=0), *corners.max(axis=0)]
             speed = (car.front_y(t + 0.01) - car.front_y(t)) / 0.01 * 3.6
-            seen.append({"id": LABEL[car.colour], "visible_box_px": box, "speed_kmh": speed})
+            about = {"id": LABEL[car.colour], "visible_box_px": box, "visible_fraction": 1.0}
+            seen.append(about | {"speed_kmh": speed})
         frames.append({"index": index, "t_s": t, "signal": synthetic.signal_at(t), "vehicles": seen})
     return {
         "schema": "etle.truth/1",
@@ -42,6 +44,7 @@ def truth_document(times: list[float]) -> dict:
             {"kind": "red_light", "vehicle": "a", "t_s": 8.0, "red_elapsed_s": 2.0},
             {"kind": "speeding", "vehicle": "c", "t_s": 1.0, "red_elapsed_s": None},
             {"kind": "stop_line_crossing", "vehicle": "b", "t_s": 2.0, "red_elapsed_s": None},
+            {"kind": "innocent", "vehicle": "d", "t_s": 9.0, "red_elapsed_s": None, "note": "stops_before_line"},
         ],
     }  # fmt: skip
 
@@ -80,6 +83,9 @@ def test_right_answers(folder: Path) -> None:
     assert row["true_s"] == 2.0
     assert row["measured_s"] == pytest.approx(2.0, abs=0.06)
     assert report["signal"]["share"] > 0.98
+    assert [i["state"] for i in report["signal"]["seen"]] == [i["state"] for i in report["signal"]["true"]]
+    assert report["wrong_vehicle"] == []
+    assert report["innocents"] == 1
 
 
 def test_a_miss_and_a_wrong_accusation_count(folder: Path) -> None:
@@ -88,6 +94,47 @@ def test_a_miss_and_a_wrong_accusation_count(folder: Path) -> None:
         "true": 1, "found": 0, "missed": ["b"], "false": 1, "recall": 0.0, "precision": 0.0
     }  # fmt: skip
     assert [row["right"] for row in report["plates"]] == [True, False]
+    # the runner's plate belongs to nobody in this truth, its pictures show the runner
+    assert report["wrong_vehicle"] == []
+
+
+def test_pictures_and_plates_of_another_vehicle_are_reported(folder: Path) -> None:
+    document = json.loads((folder / "truth.json").read_text())
+    names = {"a": "c", "c": "a"}
+    for vehicle in document["vehicles"]:
+        vehicle["id"] = names.get(vehicle["id"], vehicle["id"])  # the plates change owners
+    (folder / "swapped.json").write_text(json.dumps(document))
+    report = run(folder, "swapped.json")
+    assert {row["what"] for row in report["wrong_vehicle"]} == {"plate of a", "plate of c"}
+
+
+def test_several_recordings_together_and_the_report(folder: Path, tmp_path: Path) -> None:
+    reports = [run(folder, "truth.json"), run(folder, "other.json")]
+    total = overall(reports)
+    assert total["rules"]["red_light"] == {"true": 2, "found": 1, "false": 1, "recall": 0.5, "precision": 0.5}
+    assert total["speed"]["count"] == sum(r["speed"]["count"] for r in reports)
+    assert total["red_elapsed"]["count"] == total["red_elapsed"]["within_one_frame"] == 1
+    pytest.importorskip("matplotlib", reason="Matplotlib is not installed (extra eval)")
+    write_html(reports, total, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == page.count("</svg>") == 6
+    assert "Not type-approved" in page
+    assert f"{total['speed']['mean_abs_error_kmh']:.2f} km/h" in page
+
+
+def test_speed_figures_by_hand() -> None:
+    rows = [{"true_kmh": 50.0, "measured_kmh": 50.0 + error, "u95_kmh": 1.0} for error in (0.5, -0.5, 1.5, 0.1)]
+    figures = speed_figures(rows)
+    assert figures["bias_kmh"] == pytest.approx(0.4)
+    assert figures["mean_abs_error_kmh"] == pytest.approx(0.65)
+    assert figures["p50_abs_error_kmh"] == pytest.approx(0.5)
+    assert figures["max_abs_error_kmh"] == pytest.approx(1.5)
+    assert figures["coverage_u95"] == pytest.approx(0.75)
+
+
+def test_a_folder_that_is_no_scene(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a scene"):
+        scene_files(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": "etle.truth/1"}', '{"fps": 1, "crossings": []}'])
