@@ -1,0 +1,216 @@
+"""The reader that is shipped, on drawn plates of the program's own footage fonts, and what it must refuse."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from etle.errors import ModelError
+from etle.perception.plates import (
+    CropReader,
+    CropReading,
+    PlateGrammar,
+    PlateNetReader,
+    TextReader,
+    look,
+    read_image,
+    read_images,
+    read_plate,
+    second_opinion,
+    vote,
+)
+from etle.perception.plates.net_reader import Calibration, unstacked
+from etle.perception.plates.text import CharReading, TextBox
+from etle.types import BoxPx, Image, PlateReading, PlateVerdict
+from tests.perception.plates.test_read import plate_picture
+
+
+@pytest.fixture(scope="session")
+def reader() -> PlateNetReader:
+    pytest.importorskip("onnxruntime")
+    return PlateNetReader()
+
+
+def vehicle() -> tuple[Image, BoxPx]:
+    """A plain vehicle with a plate 130 px wide, and its box."""
+    image = np.full((480, 640, 3), 105, np.uint8)
+    cv2.rectangle(image, (150, 60), (480, 430), (60, 40, 35), -1)
+    image[330:373, 250:380] = cv2.resize(plate_picture(), (130, 43), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.6), np.uint8), (150.0, 60.0, 480.0, 430.0)
+
+
+def test_it_is_both_kinds_of_reader(reader: PlateNetReader) -> None:
+    assert isinstance(reader, CropReader)
+    text: TextReader = reader
+    assert text.find_text(plate_picture()) == []
+    assert reader.sha256[:12] in reader.name
+
+
+def test_a_plate_is_read_with_probabilities_that_belong_together(reader: PlateNetReader, grammar: PlateGrammar) -> None:
+    picture = plate_picture()
+    for image in (picture, 255 - picture, cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)):
+        (reading,) = reader.read_crops([image], grammar)
+        assert reading.text == "BH1207RR"
+        assert reading.probability > 0.9
+        assert reading.legible > 0.9
+        assert math.prod(reading.char_probs) == pytest.approx(reading.probability, rel=1e-3)
+        assert sum(p for _, p in reading.alternatives) <= 1 - reading.probability + 1e-9
+    assert reader.read_row(picture).text == "BH1207RR"
+
+
+def test_nothing_is_read_where_there_is_nothing(reader: PlateNetReader, grammar: PlateGrammar) -> None:
+    rng = np.random.default_rng(3)
+    words = np.full((60, 190, 3), 200, np.uint8)
+    cv2.putText(words, "HONDA", (20, 45), cv2.FONT_HERSHEY_DUPLEX, 1.4, (20, 20, 20), 2, cv2.LINE_AA)
+    clock = np.full((40, 260, 3), 30, np.uint8)
+    cv2.putText(clock, "2026-05-30 17:51:35", (4, 28), cv2.FONT_HERSHEY_PLAIN, 1.4, (250, 250, 250), 1, cv2.LINE_AA)
+    crops = [
+        np.full((48, 160, 3), 128, np.uint8),
+        rng.integers(0, 255, (48, 160, 3), dtype=np.uint8),
+        words,
+        clock,
+        np.zeros((3, 5, 3), np.uint8),
+        cv2.GaussianBlur(plate_picture(), (0, 0), 30),
+    ]
+    for reading in reader.read_crops(crops, grammar):
+        assert not reading.text or reading.probability < reader.accept
+
+
+def test_a_number_in_two_rows_is_read(reader: PlateNetReader, grammar: PlateGrammar) -> None:
+    image = np.full((160, 240, 3), 30, np.uint8)
+    for row, (left, text) in enumerate(((15, "BH 1207"), (90, "RR"))):
+        cv2.putText(image, text, (left, 62 + 78 * row), cv2.FONT_HERSHEY_DUPLEX, 1.6, (235, 235, 235), 3, cv2.LINE_AA)
+    assert unstacked(image).shape == (80, 480, 3)
+    (reading,) = reader.read_crops([image], grammar)
+    assert reading.text == "BH1207RR"
+
+
+def test_the_order_and_number_of_crops_do_not_matter(reader: PlateNetReader, grammar: PlateGrammar) -> None:
+    crops = [plate_picture("B 1234 AB"), np.full((40, 120, 3), 90, np.uint8), plate_picture("AD 77 XY")]
+    together = reader.read_crops(crops, grammar)
+    alone = [reader.read_crops([crop], grammar)[0] for crop in crops]
+    assert [r.text for r in together] == [r.text for r in alone]
+    assert [r.probability for r in together] == pytest.approx([r.probability for r in alone], abs=1e-4)
+    assert reader.read_crops([], grammar) == []
+
+
+def test_the_plate_of_a_vehicle_is_found_and_read(reader: PlateNetReader, grammar: PlateGrammar) -> None:
+    image, box = vehicle()
+    found = look(image, reader, grammar)
+    assert found is not None
+    assert found.reading.text == "BH1207RR"
+    (reading,) = read_plate(image, box, 7, 0.28, reader, grammar, label="car")
+    assert reading.text == "BH1207RR"
+    assert reading.plate_box_px is not None
+    x1, y1, x2, y2 = reading.plate_box_px
+    assert 225 < x1 < 275
+    assert 355 < x2 < 405
+    assert 315 < y1 < y2 < 390
+    bare = np.full((480, 640, 3), 105, np.uint8)
+    (nothing,) = read_plate(bare, box, 8, 0.32, reader, grammar)
+    assert (nothing.text, nothing.char_probs, nothing.plate_box_px) == ("", (), None)
+    assert vote([reading, PlateReading("BH1207RR", reading.char_probs, 9, 0.36)], grammar).text == "BH 1207 RR"
+
+
+class Finder:
+    """Says where the plate is."""
+
+    name = "told"
+
+    def __init__(self, *boxes: BoxPx) -> None:
+        self.boxes = boxes
+
+    def find(self, images: list[Image]) -> list[list[tuple[BoxPx, float]]]:
+        return [[(box, 0.9) for box in self.boxes] for _ in images]
+
+
+def test_a_finder_is_asked_first_and_a_wrong_one_does_no_harm(grammar: PlateGrammar) -> None:
+    image, _ = vehicle()
+    for finder in (Finder((251.0, 331.0, 379.0, 372.0)), Finder((160.0, 70.0, 300.0, 120.0)), Finder()):
+        found = look(image, PlateNetReader(finder=finder), grammar)
+        assert found is not None
+        assert found.reading.text == "BH1207RR"
+
+
+def test_pictures_are_read_in_batches_and_refused_below_the_threshold(
+    reader: PlateNetReader, grammar: PlateGrammar, tmp_path: Path
+) -> None:
+    for name, image in (("a.png", plate_picture()), ("b.png", np.full((50, 150, 3), 77, np.uint8))):
+        cv2.imwrite(str(tmp_path / name), image)
+    first, second = read_images([tmp_path / "a.png", tmp_path / "b.png"], crop=True, reader=reader, grammar=grammar)
+    assert first.text == "BH 1207 RR"
+    assert [c for c, _ in first.chars] == list("BH1207RR")
+    assert set(first.as_json()) == {"image", "text", "confidence", "chars"}
+    assert (second.text, second.confidence, second.chars) == (None, 0.0, ())
+    refused = read_image(plate_picture(), crop=True, reader=reader, grammar=grammar, min_confidence=1.01)
+    assert refused.text is None
+    assert refused.raw == "BH1207RR"
+    image, _ = vehicle()
+    assert read_image(image, crop=False, reader=reader, grammar=grammar).text == "BH 1207 RR"
+
+
+def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the extra 'dev'")
+    with pytest.raises(ModelError, match="no such model"):
+        PlateNetReader(tmp_path / "none.onnx")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"not a network")
+    with pytest.raises(ModelError, match="not a usable ONNX model"):
+        PlateNetReader(damaged)
+    copy = tmp_path / "copy.onnx"
+    shutil.copy(PlateNetReader().path, copy)
+    network = onnx.load(str(copy))
+    kept = {p.key: p.value for p in network.metadata_props}
+    onnx.helper.set_model_props(network, kept | {"calibration": json.dumps({"weights": [1, 2]})})
+    onnx.save(network, str(copy))
+    with pytest.raises(ModelError, match="calibration"):
+        PlateNetReader(copy)
+    onnx.helper.set_model_props(network, {})
+    onnx.save(network, str(copy))
+    with pytest.raises(ModelError, match="not a reader"):
+        PlateNetReader(copy)
+
+
+def test_calibration_is_a_logistic_curve() -> None:
+    curve = Calibration((1.0, 0.5, 0.25), -1.0)
+    assert curve.probability((2.0, 0.0, -4.0)) == pytest.approx(0.5)
+    assert curve.probability((7.0, 0.0, 7.0)) == pytest.approx(1 / (1 + math.exp(-7.75)))
+    assert CropReading("A1", 0.9, (), 0.0, (), 0.2).rank > CropReading("", 0.0, (), 0.0, (), 0.9).rank
+
+
+class Says:
+    """A reader of text that always reads the same."""
+
+    name = "other 1.0"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def find_text(self, image: Image) -> list[TextBox]:
+        return []
+
+    def read_row(self, image: Image) -> CharReading:
+        return CharReading(self.text, (0.9,) * len(self.text))
+
+
+@pytest.mark.parametrize(
+    ("text", "factor", "note"),
+    [("BH1207RR", 1.0, "reads the same"), ("BH1287RR", 0.7, "reads BH 1287 RR"), ("", 1.0, "cannot read it")],
+)
+def test_the_second_reader_is_heard(grammar: PlateGrammar, text: str, factor: float, note: str) -> None:
+    readings = tuple(PlateReading("BH1207RR", (0.99,) * 8, i, i / 25, (10.0, 10.0, 110.0, 50.0)) for i in range(3))
+    verdict = PlateVerdict("BH 1207 RR", 0.9, 0.8, readings)
+    pictures = {0: np.full((80, 140, 3), 90, np.uint8)}
+    heard = second_opinion(verdict, pictures, Says(text), grammar)
+    assert heard.text == verdict.text
+    assert heard.confidence == pytest.approx(0.9 * factor)
+    assert heard.notes[-1].endswith(note)
+    assert heard.notes[-1].startswith("second reader (other 1.0)")
+    unread = PlateVerdict(None, 0.0, 0.0)
+    assert second_opinion(unread, pictures, Says(text), grammar) is unread
