@@ -84,7 +84,7 @@ def draw(t: float, cars: Sequence[Car] = CARS) -> Image:
             cv2.fillConvexPoly(
                 image, np.round(corners * 16).astype(np.int32), COLOURS[car.colour], cv2.LINE_AA, shift=4
             )
-    return np.clip(image + NOISE[round(t * 700) % 5].astype(np.int16), 0, 255).astype(np.uint8)
+    return np.clip(image + NOISE[(round(t * 1000) * 2654435761 >> 16) % 5].astype(np.int16), 0, 255).astype(np.uint8)
 
 
 def write_recording(

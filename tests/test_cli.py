@@ -150,6 +150,49 @@ def test_bad_sites(change: dict, message: str, made: Path, tmp_path: Path, run) 
     assert message in one_line(out + err)
 
 
+def test_a_controllers_log_as_second_source(made: Path, tmp_path: Path, run) -> None:
+    site = yaml.safe_load((made / "site.yaml").read_text())
+    site["signal_heads"][0]["controller_group"] = "2"
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    log = tmp_path / "atcs.csv"
+    rows = [("09:59:40.0", 1), ("10:00:04.0", 8), ("10:00:07.0", 9), ("10:00:07.0", 10), ("10:00:31.0", 1)]
+    log.write_text("timestamp,event_code,parameter\n" + "".join(f"2026-11-23T{t},{c},2\n" for t, c in rows))
+    given = ("process", made / "clip.mp4", "--site", tmp_path / "site.yaml", "--start", "2026-11-23T10:00:00")
+    code, out, _ = run(*given, "--signal-log", log, "--json")
+    assert code == 0
+    line = json.loads(out)
+    assert len(line["stored"]) == 2
+    assert line["signal_sources"]["main"]["offset_s"] == pytest.approx(1.0, abs=0.1)
+    assert line["self_checks"] == []
+    assert "controller's clock for head main: +1.0" in cli._file_line(line)
+    fault = {"kind": "camera_moved", "start_s": 2.0, "end_s": 5.0, "detail": "9 px off", "suspends": ["speeding"]}
+    told = cli._file_line(line | {"self_checks": [fault]})
+    assert "camera moved 2.0 to 5.0 s: 9 px off; suspends speeding" in told
+
+
+@pytest.mark.parametrize(
+    ("group", "text", "message"),
+    [
+        (None, "time,group,state\n2026-11-23T10:00:00,2,red\n", "controller_group"),
+        ("6", "time,group,state\n2026-11-23T10:00:00,2,red\n", "holds no group 6, only 2"),
+        ("2", "nonsense", "no column is named time"),
+        ("2", "time,group,state\nyesterday,2,red\n2026-11-23T10:00:00,2,red\n", "is not an ISO 8601 time"),
+    ],
+)
+def test_unusable_controller_logs_are_one_line_and_exit_3(
+    group: str | None, text: str, message: str, made: Path, tmp_path: Path, run
+) -> None:
+    site = yaml.safe_load((made / "site.yaml").read_text())
+    site["signal_heads"][0]["controller_group"] = group
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    (tmp_path / "log.csv").write_text(text)
+    code, _, err = run(
+        "process", made / "clip.mp4", "--site", tmp_path / "site.yaml", "--signal-log", tmp_path / "log.csv"
+    )
+    assert code == 3
+    assert message in one_line(err)
+
+
 def test_missing_site_and_wrong_usage(made: Path, tmp_path: Path, run) -> None:
     code, _, err = run("process", made / "clip.mp4", "--site", tmp_path / "none.yaml")
     assert code == 3
