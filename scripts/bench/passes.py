@@ -2,13 +2,13 @@
 
     python -m scripts.bench.passes --count 10000 --out passes.json
 
-Every deployment draws a camera (height, angle, focal length, distortion, frame rate), surveys its calibration points
-with errors, and watches vehicles whose bumpers, tyres, sizes and speeds are drawn afresh. Their boxes follow from
-projection (rotation matrices, written apart from :mod:`etle.measure`), then get what a detector adds: a placement error
-of the lower edge that stays with the vehicle, correlated noise from frame to frame, missing frames. The spreads that are
-drawn are those the measuring code states in its budget, so this checks how errors are carried through, combined and
-judged; it cannot check whether the stated spreads are those of the road (rendered scenes with a real detector do, ``etle
-eval``).
+Every deployment draws a camera (height, angle, focal length, distortion, frame rate), surveys its calibration
+points with errors, and watches vehicles whose bumpers, tyres, sizes and speeds are drawn afresh. Their boxes follow
+from projection (rotation matrices, written apart from :mod:`etle.measure`), then get what a detector adds: a
+placement error of the lower edge that stays with the vehicle, correlated noise from frame to frame, missing frames.
+The spreads that are drawn are those the measuring code states in its budget, so this checks how errors are carried
+through, combined and judged; it cannot check whether the stated spreads are those of the road (rendered scenes with
+a real detector do, ``etle eval``).
 """
 
 from __future__ import annotations
@@ -150,8 +150,20 @@ def frame_times(rate: str, seconds: float, rng: np.random.Generator) -> Array:
     return kept
 
 
-def one_pass(site: Deployment, rng: np.random.Generator) -> dict[str, Any]:
-    """Drive one vehicle through and measure it."""
+@dataclass(frozen=True)
+class Drawn:
+    """One vehicle's exact passage and what the detector made of it."""
+
+    track: Track
+    kmh: float
+    """Speed in the middle of the zone."""
+    acceleration_mps2: float
+    middle_s: float
+    """When it was there."""
+
+
+def drive(site: Deployment, rng: np.random.Generator) -> Drawn:
+    """Drive one vehicle through."""
     label = str(rng.choice(list(SHARES), p=list(SHARES.values())))
     draw = rng.random()
     kmh = LIMIT_KMH if draw < 0.3 else float(rng.uniform(30, LIMIT_KMH) if draw < 0.6 else rng.uniform(LIMIT_KMH, 100))
@@ -170,10 +182,22 @@ def one_pass(site: Deployment, rng: np.random.Generator) -> dict[str, Any]:
         for index, (t, box) in enumerate(zip(exact, boxes, strict=True))
         if box[0] > 0 and box[1] > 0 and box[2] < site.camera.width and box[3] < site.camera.height
     ]
-    row: dict[str, Any] = {"acceleration_mps2": acceleration, "label": label, "rate": site.rate, "receding": site.receding, "true_kmh": kmh}
-    track = Track("t", label, tuple(points))
+    return Drawn(Track("t", label, tuple(points)), kmh, acceleration, seconds / 2)
+
+
+def one_pass(site: Deployment, rng: np.random.Generator) -> dict[str, Any]:
+    """Drive one vehicle through and measure it."""
+    drawn = drive(site, rng)
+    track = drawn.track
+    row: dict[str, Any] = {
+        "label": track.label,
+        "rate": site.rate,
+        "receding": site.receding,
+        "true_kmh": drawn.kmh,
+        "acceleration_mps2": drawn.acceleration_mps2,
+    }
     size = (site.camera.width, site.camera.height)
-    if len(points) < 3 or assign_lane(track, site.plane, [site.axis], image_size=size, model=MODEL) is None:
+    if len(track.points) < 3 or assign_lane(track, site.plane, [site.axis], image_size=size, model=MODEL) is None:
         return row | {"refused": "no_passage"}
     measured = measure_speed(
         track, site.plane, site.axis,
@@ -181,8 +205,8 @@ def one_pass(site: Deployment, rng: np.random.Generator) -> dict[str, Any]:
     )  # fmt: skip
     if isinstance(measured, Refusal):
         return row | {"refused": measured.reason.value}
-    span = np.array([measured.start_s, measured.end_s]) - seconds / 2
-    mean = speed + 0.5 * acceleration * float(span.sum())
+    span = np.array([measured.start_s, measured.end_s]) - drawn.middle_s
+    mean = drawn.kmh / 3.6 + 0.5 * drawn.acceleration_mps2 * float(span.sum())
     passage = Passage(track=track, axis=site.axis, seen_from_m=0.0, speed=measured)
     judged = speeding.judge(passage, speeding.SpeedPolicy(LIMIT_KMH, "simulated", lambda _: TOLERANCE_KMH))
     return row | {
