@@ -64,6 +64,21 @@ def remeasure(
         raise typer.Exit(ExitCode.FAILURE)
 
 
+@evidence_app.command(name="export")
+def export(
+    what: WhatArgument,
+    output: Annotated[Path, typer.Option("--out", "-o", help="The ZIP to write.")],
+    redacted: Annotated[
+        bool, typer.Option("--redacted", help="Leave out pictures and clip that show bystanders; mask the clip.")
+    ] = False,
+    key: KeyOption = None,
+) -> None:
+    """Write one ZIP for a court: evidence, an index to read, public keys, and a verifier that stands alone."""
+    from etle.batch.verify import export as run
+
+    typer.echo(str(run(what, output, get_settings(), redacted=redacted, key=key)))
+
+
 @evidence_app.command(name="chain")
 def chain(key: KeyOption = None) -> None:
     """Check the whole chain of this deployment: every link, signature and daily root, and its end."""

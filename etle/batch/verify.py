@@ -16,7 +16,7 @@ from etle.errors import EvidenceError, InputError
 from etle.evidence.bundle import MANIFEST, SEAL, verify_bundle
 from etle.evidence.chain import Fault
 from etle.evidence.deployment import keys_directory, ledger
-from etle.evidence.export import unpacked
+from etle.evidence.export import export_bundle, unpacked, withheld_roles
 from etle.evidence.keys import PublicKeys, load_public_keys
 from etle.evidence.seal import parse_seal
 from etle.settings import Settings, get_settings
@@ -77,13 +77,15 @@ def verify(what: str, settings: Settings | None = None, *, key: Path | None = No
     with find_evidence(what, settings) as evidence:
         directory = evidence.directory
         keys = load_public_keys(key) if key is not None else _own_keys(directory, settings or get_settings())
-        faults = verify_bundle(directory, keys)
+        withheld = withheld_roles(directory)
+        faults = verify_bundle(directory, keys, withheld=withheld)
         if evidence.stored_sha256 is not None:
             faults += _stored_faults(directory, evidence.stored_sha256, settings or get_settings())
         if faults:
             return faults, f"{what}: {len(faults)} faults"
         seal = parse_seal((directory / SEAL).read_bytes())
         further = ", and it is the case that was stored" if evidence.stored_sha256 is not None else ""
+        further += f"; withheld: {', '.join(sorted(withheld))}" if withheld else ""
         return [], (
             f"{what}: every file is as it was sealed on {seal.sealed_at.isoformat(timespec='seconds')} as link "
             f"{seal.link.sequence} of chain {seal.link.chain} with the key {seal.key_id}{further}"
@@ -133,3 +135,31 @@ def _stored_faults(directory: Path, stored_sha256: str, settings: Settings) -> l
     except EvidenceError as error:
         faults.append(Fault(SEAL, f"not in the chain: {error.what}"))
     return faults
+
+
+def export(what: str, out: Path, settings: Settings, *, redacted: bool, key: Path | None = None) -> Path:
+    """Write the ZIP of a case for a court, or the masked one for others; only of evidence that verifies.
+
+    Raises:
+        InputError: No bundle, no stored case, or no public key.
+        EvidenceError: The evidence does not verify.
+        StoreError: The file cannot be written.
+    """
+    from etle.perception.faces import find_faces
+
+    faults, _ = verify(what, settings, key=key)
+    if faults:
+        raise EvidenceError(
+            f"{faults[0].path}: {faults[0].what}", where=what, remedy="`etle evidence verify` says all of it"
+        )
+    with find_evidence(what, settings) as evidence:
+        own = evidence.stored_sha256 is not None
+        return export_bundle(
+            evidence.directory,
+            out,
+            load_public_keys(key if key is not None else keys_directory(settings)),
+            case_number=what.upper() if own else "",
+            redacted=redacted,
+            ledger=ledger(settings) if own else None,
+            find_faces=find_faces,
+        )

@@ -15,7 +15,7 @@ import functools
 import importlib.resources
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -264,13 +264,16 @@ def load_bundle(directory: Path) -> Bundle:
     return Bundle(directory, facts, tuple(files))
 
 
-def verify_bundle(directory: Path, keys: PublicKeys | None = None) -> list[Fault]:
+def verify_bundle(
+    directory: Path, keys: PublicKeys | None = None, *, withheld: Collection[str] = frozenset()
+) -> list[Fault]:
     """Every way in which a bundle is not as it was sealed; an empty list means nothing was changed, removed or added.
 
     Args:
         directory: The bundle, anywhere; nothing else is looked at.
         keys: Public keys whose seal is believed. None only holds the files against the manifest, which says nothing
             about who made it.
+        withheld: Roles whose files may be absent, in an export without originals.
 
     Raises:
         InputError: No bundle is there at all.
@@ -298,7 +301,8 @@ def verify_bundle(directory: Path, keys: PublicKeys | None = None) -> list[Fault
         elif path.is_symlink():
             faults.append(Fault(entry.path, "a link, not the file itself"))
         elif not path.is_file():
-            faults.append(Fault(entry.path, "missing"))
+            if entry.role not in withheld:
+                faults.append(Fault(entry.path, "missing"))
         elif sha256_of(path) != entry.sha256:
             faults.append(Fault(entry.path, "altered"))
     faults.extend(
