@@ -34,8 +34,9 @@ CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 def _arc(cx: float, cy: float, rx: float, ry: float, start_deg: float, end_deg: float, steps: int = 9) -> Stroke:
     """Y down: 270 degrees is the top."""
-    angles = (math.radians(start_deg + (end_deg - start_deg) * k / (steps - 1)) for k in range(steps))
-    return [(cx + rx * math.cos(a), cy + ry * math.sin(a)) for a in angles]
+    start, step = math.radians(start_deg), math.radians(end_deg - start_deg) / (steps - 1)
+    cos, sin = math.cos, math.sin
+    return [(cx + rx * cos(start + step * k), cy + ry * sin(start + step * k)) for k in range(steps)]
 
 
 def _ring(x0: float, y0: float, x1: float, y1: float, r: float) -> Stroke:
