@@ -277,12 +277,12 @@ def _print_evaluation(report: dict[str, Any]) -> None:
 
 @app.command()
 def detect(
-    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", show_default=False)],
     model: ModelOption = None,
     json_lines: JsonOption = False,
     score: Annotated[float, typer.Option("--score", min=0.01, max=0.99, help="Lowest score shown.")] = 0.25,
 ) -> None:
-    """Find vehicles in pictures."""
+    """Find vehicles, persons, number plates and traffic lights in pictures."""
     from etle.batch.pictures import detect_pictures
     from etle.perception.engines import load_detector
     from etle.perception.weights import resolve_model
@@ -430,6 +430,50 @@ def models_list(json_lines: JsonOption = False) -> None:
         _print("no detector weights found; see models/README.md")
     for model in models:
         _print(as_json(model) if json_lines else f"{model.name}  {model.path}  {model.licence}  {model.sha256[:12]}")
+
+
+@models_app.command(name="verify")
+def models_verify(json_lines: JsonOption = False) -> None:
+    """Hold every file of the model manifest against its hash."""
+    from etle.perception.weights import verify_models
+
+    damaged = 0
+    for name, path, fault in verify_models():
+        damaged += fault is not None
+        if json_lines:
+            _print_json({"name": name, "path": str(path), "fault": fault})
+        else:
+            _print(f"{name}  {path}: {fault or 'as the manifest states'}")
+    if damaged:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+@models_app.command(name="export")
+def models_export(
+    model: Annotated[Path, typer.Argument(help="A .pt or .onnx, or a name from the list.", show_default=False)],
+    form: Annotated[Literal["onnx", "openvino", "int8"], typer.Option("--format", help="What to write.")] = "openvino",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(),
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="int8: a folder of pictures of your cameras to calibrate on.")
+    ] = None,
+    size_px: Annotated[
+        int | None, typer.Option("--size", help="int8: longest side at which they are shown; default: the setting.")
+    ] = None,
+) -> None:
+    """Write a detector as ONNX, OpenVINO or INT8, offline."""
+    from etle.batch.pictures import load_picture, pictures_in
+    from etle.perception.engines.export import export_model
+    from etle.perception.weights import as_json, resolve_model
+
+    settings = get_settings()
+    written = export_model(
+        resolve_model(model, settings),
+        form,
+        output,
+        size_px=size_px or settings.detector_size_px,
+        pictures=(load_picture(path) for path in pictures_in([pictures])) if pictures else (),
+    )
+    _print(as_json(written))
 
 
 @app.command()

@@ -26,6 +26,7 @@ from etle.types import Image
 
 BATCH = 8
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 RECORDINGS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".ts"})
 
 
@@ -44,14 +45,37 @@ def load_picture(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
+def pictures_in(given: Sequence[Path]) -> list[Path]:
+    """The files given, and of each folder given the pictures in it by name (not in its subfolders).
+
+    Raises:
+        InputError: A folder holds no picture.
+    """
+    paths: list[Path] = []
+    for path in given:
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES and p.is_file())
+        if not found:
+            raise InputError("no picture in this folder", where=path, remedy="Give a folder of JPEG or PNG files")
+        paths += found
+    return paths
+
+
 def detect_pictures(paths: Sequence[Path], detector: Detector) -> Iterator[dict[str, Any]]:
     """One row a picture: its path and detections, best first; boxes (x1, y1, x2, y2) in pixels.
+
+    Args:
+        paths: Pictures, or folders of pictures.
+        detector: Runs on several at a time.
 
     Raises:
         InputError: A file is missing or is no picture.
     """
-    for first in range(0, len(paths), BATCH):
-        batch = paths[first : first + BATCH]
+    files = pictures_in(paths)
+    for first in range(0, len(files), BATCH):
+        batch = files[first : first + BATCH]
         found = detector.detect([load_picture(path) for path in batch])
         for path, detections in zip(batch, found, strict=True):
             yield {

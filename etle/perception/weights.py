@@ -151,11 +151,38 @@ def list_models(settings: Settings) -> list[ModelFile]:
     return models
 
 
+def verify_models() -> list[tuple[str, Path, str | None]]:
+    """Hold every model of the manifest against its hash.
+
+    Returns:
+        For each its name, its file and what is wrong with it, None when nothing is.
+
+    Raises:
+        ModelError: There is no manifest, or it is malformed.
+    """
+    folder = _bundled()
+    if folder is None:
+        raise ModelError("there is no model manifest", where=_PACKAGE, remedy="Restore models/ from the repository")
+    found: list[tuple[str, Path, str | None]] = []
+    for entry in _manifest(folder).models:
+        try:
+            _checked(folder, entry)
+        except ModelError as error:
+            found.append((entry.name, folder / entry.path, error.what))
+        else:
+            found.append((entry.name, folder / entry.path, None))
+    return found
+
+
+def _bundled() -> Path | None:
+    """The folder of the project's own models: the checkout's, else the installed package's."""
+    folders = (_PACKAGE.parent / "models", _PACKAGE / "models")
+    return next((folder for folder in folders if (folder / _MANIFEST).is_file()), None)
+
+
 def _listed() -> Iterator[ModelFile]:
-    for folder in (_PACKAGE.parent / "models", _PACKAGE / "models"):
-        if (folder / _MANIFEST).is_file():
-            yield from read_manifest(folder)
-            break
+    if (folder := _bundled()) is not None:
+        yield from read_manifest(folder)
     for name in _SHARED_PREFERENCE:
         if (_SHARED_WEIGHTS / name).exists():
             yield describe_model(_SHARED_WEIGHTS / name)
@@ -167,39 +194,41 @@ def read_manifest(folder: Path) -> list[ModelFile]:
     Raises:
         ModelError: The manifest is malformed, names a missing file, or a file differs from its hash.
     """
-    manifest_path = folder / _MANIFEST
+    return [_checked(folder, entry) for entry in _manifest(folder).models]
+
+
+def _manifest(folder: Path) -> _Manifest:
+    path = folder / _MANIFEST
     try:
-        manifest = _Manifest.model_validate_json(manifest_path.read_bytes())
+        return _Manifest.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise ModelError(f"cannot read the model manifest ({_first_line(error)})", where=manifest_path) from error
-    models: list[ModelFile] = []
-    for entry in manifest.models:
-        path = folder / entry.path
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ModelError(f"model {entry.name!r} points outside the folder", where=manifest_path)
-        main, kind = _main_file(path)
-        sha256 = _sha256(main, kind)
-        if sha256 != entry.sha256:
-            raise ModelError(
-                f"not the file the manifest names (sha256 {sha256[:12]}..., expected {entry.sha256[:12]}...)",
-                where=main,
-                remedy="Restore the file, or correct the manifest if the change is wanted",
-            )
-        models.append(
-            ModelFile(
-                name=entry.name,
-                path=main,
-                kind=kind,
-                sha256=sha256,
-                licence=entry.licence,
-                origin=entry.origin,
-                labels=MappingProxyType(_mapped(entry.classes, main) if entry.task == "detect" else {}),
-                task=entry.task,
-                metrics=MappingProxyType(dict(entry.metrics)),
-                riders_apart=riders_apart(entry.classes),
-            )
+        raise ModelError(f"cannot read the model manifest ({_first_line(error)})", where=path) from error
+
+
+def _checked(folder: Path, entry: _ManifestEntry) -> ModelFile:
+    path = folder / entry.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"model {entry.name!r} points outside the folder", where=folder / _MANIFEST)
+    main, kind = _main_file(path)
+    sha256 = _sha256(main, kind)
+    if sha256 != entry.sha256:
+        raise ModelError(
+            f"not the file the manifest names (sha256 {sha256[:12]}..., expected {entry.sha256[:12]}...)",
+            where=main,
+            remedy="Restore the file, or correct the manifest if the change is wanted",
         )
-    return models
+    return ModelFile(
+        name=entry.name,
+        path=main,
+        kind=kind,
+        sha256=sha256,
+        licence=entry.licence,
+        origin=entry.origin,
+        labels=MappingProxyType(_mapped(entry.classes, main) if entry.task == "detect" else {}),
+        task=entry.task,
+        metrics=MappingProxyType(dict(entry.metrics)),
+        riders_apart=riders_apart(entry.classes),
+    )
 
 
 def describe_model(path: Path) -> ModelFile:

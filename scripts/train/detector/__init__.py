@@ -1,0 +1,1 @@
+"""Training, export and measurement of the vehicle and plate detector; see ``docs/models.md``."""
