@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measure": COMMON,
     "rules": COMMON | {"measure"},
     "evidence": COMMON | {"footage", "measure"},
-    "cases": COMMON | {"evidence"},
+    "cases": COMMON | {"evidence", "law"},
     "documents": COMMON | {"cases", "evidence"},
     "web": COMMON | {"cases", "documents"},
     "pipeline": COMMON | {"footage", "perception", "measure", "rules", "evidence"},

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import enum
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from etle import __version__
+from etle.batch.journal import Journal, clean_up, journal
 from etle.cases.db import Database
-from etle.cases.store import NewCase, NewEvidenceFile, NewRecording, StoredCase, get_case, store_recording
+from etle.cases.store import (
+    NewCase,
+    NewEvidenceFile,
+    NewRecording,
+    StoredCase,
+    deleted_keys,
+    get_case,
+    recording_with_cases,
+    store_recording,
+)
 from etle.errors import EtleError, InputError
 from etle.evidence.bundle import Bundle, bundle_path, remove_bundle
 from etle.evidence.deployment import ledger, remote_store
+from etle.evidence.files import sha256_of
 from etle.footage.controller_log import ControllerLog, normal_group, read_controller_log
 from etle.pipeline import Progress, RecordingResult, Tools, process_recording, write_case
 from etle.settings import Settings
@@ -27,6 +40,8 @@ class FileState(enum.StrEnum):
     """What became of one recording."""
 
     COMPLETE = "complete"
+    SKIPPED = "skipped"
+    """An earlier run with the same inputs came to its end; its cases are in the store."""
     FAILED = "failed"
 
 
@@ -39,6 +54,8 @@ class FileOutcome:
     stored: tuple[StoredCase, ...] = ()
     already: tuple[StoredCase, ...] = ()
     result: RecordingResult | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the run, ``RecordingResult.summary``; those of the earlier run where the recording was skipped."""
     error: EtleError | None = None
 
 
@@ -97,11 +114,13 @@ def process_files(
     start: dt.datetime | None = None,
     progress: Callable[[Path], Progress | None] | None = None,
     controller: ControllerLog | None = None,
+    resume: bool = False,
 ) -> Iterator[FileOutcome]:
     """Process recordings in order; a bad one is reported and does not stop the rest.
 
-    An interruption (Ctrl-C) between or within recordings leaves every stored case whole: a recording's cases are
-    stored in one transaction after their evidence is on disk.
+    An end at any moment (Ctrl-C, ``kill -9``, power) leaves every stored case whole: a recording's cases are stored in
+    one transaction after their evidence is on disk. Calling this again stores what is missing and nothing twice, and
+    removes what the dead run left half-made (:mod:`etle.batch.journal`).
 
     Args:
         paths: Recordings.
@@ -112,34 +131,83 @@ def process_files(
         start: Wall clock of the first frame; only sensible for a single recording.
         progress: Gives the progress callback for a recording.
         controller: The signal controller's log of that time.
+        resume: Do not look again at recordings that an earlier run with the same inputs finished.
     """
+    cut_off = False
     for path in paths:
         try:
-            result = process_recording(
-                path,
-                loaded,
-                tools,
-                start=start,
-                progress=progress(path) if progress is not None else None,
-                controller=controller,
-            )
-            stored, already = _store(path, result, loaded, database, settings)
+            # an unreadable file is the reader's to report
+            sha256 = sha256_of(path) if path.is_file() else ""
+            with contextlib.nullcontext() if not sha256 else journal(settings, sha256, loaded.site.id) as book:
+                inputs = _fingerprint(loaded, tools, start, controller)
+                if resume and book is not None and book.is_done(inputs):
+                    earlier = _earlier(path, sha256, loaded, database)
+                    if earlier is not None:
+                        yield earlier
+                        continue
+                if book is not None:
+                    cut_off |= book.cut_off
+                    book.begin(inputs)
+                result = process_recording(
+                    path,
+                    loaded,
+                    tools,
+                    start=start,
+                    progress=progress(path) if progress is not None else None,
+                    controller=controller,
+                )
+                assert book is not None  # a file that could be processed could be hashed
+                stored, already = _store(path, result, loaded, database, settings, book)
+                book.clean(database, settings)
+                book.stored()
         except EtleError as error:
             yield FileOutcome(path, FileState.FAILED, error=error)
         else:
-            yield FileOutcome(path, FileState.COMPLETE, stored, already, result)
+            yield FileOutcome(path, FileState.COMPLETE, stored, already, result, result.summary)
+    # last, so that this batch could take up what its own earlier run had begun
+    with contextlib.suppress(EtleError):  # what is wrong with the store was said with each recording
+        clean_up(database, settings, sweep=cut_off)
+
+
+def _fingerprint(
+    loaded: LoadedSite, tools: Tools, start: dt.datetime | None, controller: ControllerLog | None
+) -> dict[str, Any]:
+    """Everything beside the recording that a result depends on."""
+    return {
+        "software": __version__,
+        "site_sha256": loaded.sha256,
+        "detector": [tools.detector.name, tools.detector.model_name, tools.detector.model_sha256],
+        "start": None if start is None else start.isoformat(),
+        "controller_sha256": None if controller is None else controller.sha256,
+    }
+
+
+def _earlier(path: Path, sha256: str, loaded: LoadedSite, database: Database) -> FileOutcome | None:
+    """What the earlier run of a recording left in the store; None where the store does not have it."""
+    with database.session(read_only=True) as session:
+        found = recording_with_cases(session, sha256, loaded.site.id)
+        if found is None:
+            return None
+        recording, cases = found
+        already = tuple(StoredCase(case.case_number, case.case_key, case.case_key) for case in cases)
+        return FileOutcome(path, FileState.SKIPPED, already=already, summary=recording.summary)
 
 
 def _store(
-    path: Path, result: RecordingResult, loaded: LoadedSite, database: Database, settings: Settings
+    path: Path, result: RecordingResult, loaded: LoadedSite, database: Database, settings: Settings, book: Journal
 ) -> tuple[tuple[StoredCase, ...], tuple[StoredCase, ...]]:
     new_cases: list[NewCase] = []
+    with database.session(read_only=True) as session:
+        gone = deleted_keys(session, [str(case.facts["case_key"]) for case in result.cases])
     for case in result.cases:
         key = str(case.facts["case_key"])
-        with database.session() as session:
+        if key in gone:  # deleted under a retention rule: no evidence is made of it again
+            continue
+        with database.session(read_only=True) as session:
             known = get_case(session, key)
             kept = None if known is None else dict(known.facts)
         if kept is None:
+            book.case(key)
             bundle = write_case(settings.evidence_dir, path, case, ledger=ledger(settings))
             if (store := remote_store(settings)) is not None:
                 store.upload(bundle.directory, key)

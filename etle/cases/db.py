@@ -96,6 +96,15 @@ def open_database(url: str, *, create: bool = True, busy_timeout_s: float = BUSY
     return database
 
 
+def open_unchecked(url: str) -> Database:
+    """Connect without looking at the schema, for restoring into an empty database.
+
+    Raises:
+        StoreError, MissingExtraError: See :func:`open_database`.
+    """
+    return _open(url, create=True, busy_timeout_s=BUSY_TIMEOUT_S)[0]
+
+
 def _open(url: str, *, create: bool, busy_timeout_s: float) -> tuple[Database, URL]:
     try:
         parsed = make_url(url)

@@ -36,6 +36,18 @@ def schema_of(connection: Connection, where: str) -> int | None:
     return int(found)
 
 
+def make_schema(connection: Connection, version: int) -> None:
+    """Run the steps up to a schema, and nothing else."""
+    command.upgrade(_config(connection), f"{version:04d}")
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("etle.cases") / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
 def upgrade(connection: Connection, found: int | None) -> int:
     """Bring an empty database or one of an older schema to this software's, in the connection's transaction.
 
@@ -44,12 +56,9 @@ def upgrade(connection: Connection, found: int | None) -> int:
     Returns:
         Number of rows that were entered in the audit log because they were older than it.
     """
-    config = Config()
-    config.set_main_option("script_location", str(resources.files("etle.cases") / "migrations"))
-    config.attributes["connection"] = connection
     if found is not None and not inspect(connection).has_table(_REVISIONS):
-        command.stamp(config, f"{found:04d}")
-    command.upgrade(config, f"{SCHEMA_VERSION:04d}")
+        command.stamp(_config(connection), f"{found:04d}")
+    make_schema(connection, SCHEMA_VERSION)
     connection.execute(delete(Meta).where(Meta.key == "schema_version"))
     connection.execute(insert(Meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
     if found is None:

@@ -381,6 +381,17 @@ def get_case(session: Session, number_or_key: str) -> Case | None:
     ).one_or_none()
 
 
+def recording_with_cases(session: Session, sha256: str, site_id: str) -> tuple[Recording, list[Case]] | None:
+    """A recording and its cases in order of their numbers; None where it is not in the store."""
+    recording = session.scalars(
+        select(Recording).where(Recording.sha256 == sha256, Recording.site_id == site_id)
+    ).one_or_none()
+    if recording is None:
+        return None
+    cases = session.scalars(select(Case).where(Case.recording_id == recording.id).order_by(Case.case_number))
+    return recording, list(cases)
+
+
 def list_sites(session: Session) -> list[tuple[str, str]]:
     """Identifier and name of every site that has a case, by name; the name is that of its latest case.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from etle.law.offences import Offence, offence, offence_codes
 from etle.law.plates import PlateRules, plate_mapping, plate_rules
 from etle.law.records import DatedRecord, LawError
+from etle.law.retention import RetentionPeriod, retention_periods
 from etle.law.tolerances import SpeedTolerance, speed_tolerance, speed_tolerance_kmh
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "LawError",
     "Offence",
     "PlateRules",
+    "RetentionPeriod",
     "SpeedTolerance",
     "offence",
     "offence_codes",
     "plate_mapping",
     "plate_rules",
+    "retention_periods",
     "speed_tolerance",
     "speed_tolerance_kmh",
 ]
