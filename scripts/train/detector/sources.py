@@ -156,11 +156,14 @@ def plate_photos(data: Path) -> list[PlatePhoto]:
     return found
 
 
+def learned_photos(data: Path, share: int) -> list[PlatePhoto]:
+    """The plate photos that may be learned from."""
+    return [photo for photo in plate_photos(data) if not held_out(photo.key, share)]
+
+
 def photos(data: Path, share: int) -> Iterator[Picture]:
-    """The plate photos that may be learned from; where no boxes came with one, the plate teacher boxes it."""
-    for photo in plate_photos(data):
-        if held_out(photo.key, share):
-            continue
+    """Those photos as pictures; where no boxes came with one, the plate teacher boxes it."""
+    for photo in learned_photos(data, share):
         image = cv2.imread(str(photo.path), cv2.IMREAD_COLOR)
         given = tuple(("licence_plate", box) for box in photo.given)
         yield Picture(photo.name, "photo", np.asarray(image, dtype=np.uint8), given)
