@@ -107,7 +107,7 @@ def test_it_learns_stops_and_goes_on(tmp_path: Path) -> None:
     facts = {"calibration": {"weights": [1.0, 0.0, 0.0], "bias": 0.0, "accept": 0.5}, "name": "test"}
     assert export(tmp_path / "run" / "last.pt", tmp_path / "net.onnx", facts) < 1e-4
     reader = PlateNetReader(tmp_path / "net.onnx")
-    ours, seen = reader.probabilities([s.image for s in samples])
+    ours, _ = reader.probabilities([s.image for s in samples])
     theirs, _ = predict(load(tmp_path / "run" / "last.pt"), np.stack([s.image for s in samples]))
     assert np.abs(ours - torch.softmax(theirs, 2).numpy()).max() < 1e-4
     assert reader.accept == 0.5
