@@ -8,7 +8,7 @@
 * Corrupt, clock jump: what the decoder and the timestamps say, turned into intervals.
 
 Nothing here knows of rules; :mod:`etle.rules.suspension` says what a fault suspends.
-Cost: about 0.6 ms a frame at 1920x1080 and 25 frames/s on one core; see ``docs/metrology.md``.
+Cost: 0.3 to 1.0 ms a frame of processor time, measured on recordings of 640x352 to 1920x1080 at 6 to 30 frames/s.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _SAMPLE_S, _SAMPLE_FRAMES = 0.5, 8
 _CHANGE_S = 0.12
 _GRID = 8
 """Every so manyth pixel of every so manyth row is compared for frozen pictures."""
+_CLOCK_SHARE = 0.09
+"""Upper and lower part of the picture in which a burnt-in clock may stand."""
 _LEVELS, _CHANGED = 3, 1e-4
 """A live picture has at least this share of pixels that differ by more than so many levels from one sample to another
 within a second; measured on real and rendered footage, see tests."""
@@ -173,7 +175,9 @@ class HealthMonitor:
     # --- frozen ----------------------------------------------------------------------------------------------------
 
     def _change(self, frame: Frame) -> None:
-        grid = np.ascontiguousarray(frame.image[::_GRID, ::_GRID, 1])
+        # not the edges: a recorder writes its running clock there, on a frozen picture too
+        edge = int(_CLOCK_SHARE * frame.image.shape[0])
+        grid = np.ascontiguousarray(frame.image[edge : frame.image.shape[0] - edge : _GRID, ::_GRID, 1])
         if self._anchor is not None:
             changed = float(np.count_nonzero(cv2.absdiff(grid, self._anchor) > _LEVELS)) / grid.size
             if changed < _CHANGED:

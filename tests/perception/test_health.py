@@ -9,6 +9,7 @@ import pytest
 
 from etle.footage.reader import open_footage
 from etle.perception.health import HealthLimits, HealthMonitor, hidden_signal
+from etle.perception.signal import SignalHead, SignalReader, timeline
 from etle.types import Fault, FaultKind, Frame, Image, SignalInterval, SignalState
 
 RATE = 25
@@ -106,6 +107,15 @@ def test_frozen_pictures_with_running_timestamps() -> None:
     assert (found.start_s, found.end_s) == pytest.approx((4.0, 8.0), abs=0.2)
 
 
+def test_a_running_clock_does_not_hide_a_frozen_picture() -> None:
+    def make(n: int) -> Image:
+        image = picture(min(n, 100))
+        cv2.putText(image, f"10:00:{n / RATE:05.2f}", (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2)
+        return image
+
+    assert one(watch(make), FaultKind.FROZEN_FRAMES).start_s == pytest.approx(4.0, abs=0.2)
+
+
 def test_a_short_stall_is_not_frozen() -> None:
     assert watch(lambda n: picture(min(n, 100) if n < 118 else n)) == []
 
@@ -195,6 +205,10 @@ def test_no_false_alarm_on_the_sample_scenes(repository: Path) -> None:
 def test_real_footage(shared_data: Path) -> None:
     footage = shared_data / "footage"
     assert recording(footage / "hanoi_signal.mp4") == []
+    head = SignalReader(SignalHead("near", (546, 178, 574, 230)))
+    with open_footage(footage / "hanoi_signal.mp4") as reader:
+        line = timeline([head.observe(frame) for frame in reader.frames()], source="camera:near")
+    assert hidden_signal("near", line, HealthLimits()) == []
     assert recording(footage / "us_street_low.mp4") == []
     # filmed by hand: drifts by about 17 px in the middle
     found = one(recording(footage / "nl_motorway.mp4"), FaultKind.CAMERA_MOVED)
