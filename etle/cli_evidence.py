@@ -99,12 +99,25 @@ def root(
     """Print the signed Merkle root of a day's seals; made at the first call, kept for good."""
     from etle.evidence.deployment import ledger
 
-    now = dt.datetime.now(dt.UTC)
-    try:
-        day = now.date() - dt.timedelta(days=1) if date is None else dt.date.fromisoformat(date)
-    except ValueError as error:
-        raise InputError(f"{date!r} is not a date", where="--date", remedy="e.g. 2026-11-23") from error
+    day, now = _day(date)
     typer.echo(ledger(get_settings()).daily_root(day, now=now).to_json().decode())
+
+
+@evidence_app.command(name="timestamp")
+def timestamp(
+    authority: Annotated[str, typer.Option("--authority", help="Address of an RFC 3161 timestamp authority.")],
+    certificates: Annotated[Path, typer.Option("--certificates", help="Its root certificates, PEM.")],
+    date: Annotated[str | None, typer.Option("--date", help="UTC day, YYYY-MM-DD; default: yesterday.")] = None,
+) -> None:
+    """Have a day's root stamped by a timestamp authority; checks the stamp, and keeps it beside the root."""
+    from etle.evidence.deployment import ledger
+    from etle.evidence.timestamp import request_timestamp
+
+    day, now = _day(date)
+    chain = ledger(get_settings())
+    chain.daily_root(day, now=now)
+    when = request_timestamp(chain.root_path(day), authority, certificates)
+    typer.echo(f"the root of {day.isoformat()} was stamped {when.isoformat()}")
 
 
 @keys_app.command(name="new")
@@ -127,3 +140,11 @@ def keys_list(
     for row in rows:
         until = row["valid_until"] or "now"
         typer.echo(json.dumps(row) if json_lines else f"{row['key_id']}  {row['valid_from']} to {until}")
+
+
+def _day(date: str | None) -> tuple[dt.date, dt.datetime]:
+    now = dt.datetime.now(dt.UTC)
+    try:
+        return (now.date() - dt.timedelta(days=1) if date is None else dt.date.fromisoformat(date)), now
+    except ValueError as error:
+        raise InputError(f"{date!r} is not a date", where="--date", remedy="e.g. 2026-11-23") from error

@@ -27,6 +27,7 @@ from etle.evidence.files import partial_name
 from etle.evidence.keys import PublicKeys, pem_of
 from etle.evidence.redact import load_masks, redact_clip
 from etle.evidence.seal import Ledger, parse_seal
+from etle.evidence.timestamp import timestamp_path
 from etle.types import BoxPx, Image
 
 VERIFIER = "verify_evidence.py"
@@ -162,12 +163,12 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 def _add_proof(archive: zipfile.ZipFile, ledger: Ledger, content: bytes) -> None:
     seal = parse_seal(content)
     date = seal.sealed_at.date()
-    path = ledger.directory / "roots" / f"{date.isoformat()}.json"
+    path = ledger.root_path(date)
     if not path.is_file():
         return  # the day is not over, or nobody asked for its root
     proof = ledger.proof(seal) | {"root": json.loads(path.read_bytes())}
     _add(archive, "proof.json", json.dumps(proof, indent=1).encode())
-    if (stamp := path.with_suffix(".tsr")).is_file():
+    if (stamp := timestamp_path(path)).is_file():
         _add(archive, f"daily-root-{date.isoformat()}.json", path.read_bytes())
         _add(archive, f"daily-root-{date.isoformat()}.tsr", stamp.read_bytes())
 

@@ -336,7 +336,7 @@ class Ledger:
             raise InputError(
                 f"{date.isoformat()} is not over yet (UTC)", where="--date", remedy="Ask again after midnight UTC"
             )
-        path = self.directory / "roots" / f"{date.isoformat()}.json"
+        path = self.root_path(date)
         with self._locked():
             if path.exists():
                 return _parse_root(path)
@@ -364,6 +364,10 @@ class Ledger:
             except OSError as error:
                 raise unwritable(path, error) from error
             return root
+
+    def root_path(self, date: dt.date) -> Path:
+        """Where the root of a day is kept, whether made or not."""
+        return self.directory / "roots" / f"{date.isoformat()}.json"
 
     def proof(self, seal: Seal) -> dict[str, Any]:
         """Where a seal stands in its day's Merkle tree, with the hashes that lead to the root.
