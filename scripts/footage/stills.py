@@ -102,7 +102,7 @@ def random_street(seed: int, pictures: int) -> tuple[Scenario, tuple[Placed, ...
     lane_width = rnd.choice([3.0, 3.25, 3.5])
     height, back = rnd.uniform(4.5, 9.5), rnd.uniform(10, 42)
     across = rnd.uniform(7, 26)
-    camera = {
+    camera: dict[str, Any] = {
         "position_m": [rnd.uniform(-9, 2), -10 - back, height],
         "look_at_m": [rnd.uniform(-4, 0.5), rnd.uniform(-9, 4), 0.5],
         "focal_px": round(1280 / across * (back + 8)), "width": 1280, "height": 720, "noise": rnd.uniform(0.8, 4),
@@ -138,12 +138,31 @@ def random_street(seed: int, pictures: int) -> tuple[Scenario, tuple[Placed, ...
     }  # fmt: skip
     empty = Scenario.model_validate({**data, "vehicles": vehicles})
     camera_made = StillProject(empty, Path()).camera
+    while _behind_lamp(empty, camera_made):
+        camera["position_m"][1] -= 2.0
+        empty = Scenario.model_validate({**data, "vehicles": vehicles})
+        camera_made = StillProject(empty, Path()).camera
     placed = tuple(p for k in range(pictures) for p in _traffic(rnd, empty, camera_made, k))
     by_name = {vehicle["id"]: vehicle for vehicle in vehicles}
     vehicles += [
         {**by_name[p.model], "id": p.id, "colour": p.colour, "passes_s": p.picture, "speed_kmh": 40} for p in placed
     ]
     return Scenario.model_validate({**data, "vehicles": vehicles}), placed
+
+
+def _behind_lamp(scenario: Scenario, camera: Camera) -> bool:
+    """Whether a street lamp's arm is so near before the lens that it covers the road."""
+    road = scenario.road
+    edge = road.lanes * road.lane_width_m
+    near = road.cross_lanes * road.lane_width_m + 12.0
+    # as street.py sets them up
+    rows = [-near - 24 * k for k in range(4)] if road.kind == "junction" else [*range(-87, 95, 30)]
+    arms = np.array([(s * x, y, 7.7) for s in (-1, 1) for x in np.linspace(edge - 2.0, edge + 0.8, 8) for y in rows])
+    pixels, depth = camera.project_ideal(arms)
+    seen = (
+        (depth > -1) & (depth < 12) & ((pixels > -60) & (pixels < [camera.width + 60, camera.height + 60])).all(axis=1)
+    )
+    return bool(seen.any())
 
 
 def _some(rnd: random.Random, weights: dict[Any, int], count: int) -> list[Any]:
