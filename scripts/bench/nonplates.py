@@ -17,6 +17,7 @@ import argparse
 import csv
 import hashlib
 import json
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +28,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from etle.errors import InputError
+from etle.errors import EtleError, InputError
 from etle.footage.reader import open_footage
 from etle.perception.detector import Detector
 from etle.perception.engines import load_detector
@@ -395,7 +396,13 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="draw contact sheets into this folder")
     arguments = parser.parse_args()
     models = arguments.plate_model or [arguments.data / "weights" / "plate_yolov8n_fastanpr.pt"]
-    crops = cut_all(arguments.data, arguments.out, models)
+    try:
+        if not (arguments.data / "plates").is_dir():
+            raise InputError("the development data is not here", where=arguments.data, remedy="Give --data")
+        crops = cut_all(arguments.data, arguments.out, models)
+    except EtleError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(int(error.exit_code)) from error
     for split in ("train", "test"):
         part = [crop for crop in crops if crop.split == split]
         print(f"{split}: {len(part)} crops from {len({crop.source for crop in part})} pictures")

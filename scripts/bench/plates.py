@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from etle.batch.tools import plate_grammar
-from etle.errors import EtleError
+from etle.errors import EtleError, InputError
 from etle.perception.plates.grammar import PlateGrammar, compact
 from etle.perception.plates.locate import group_rows
 from etle.perception.plates.text import TextBox
@@ -236,8 +236,14 @@ def trade_off(reads: Sequence[Read], truths: Sequence[str]) -> list[tuple[float,
 
 
 def crops_of(data: Path) -> list[tuple[Path, str, str]]:
-    """Picture, text and state of every real crop."""
+    """Picture, text and state of every real crop.
+
+    Raises:
+        InputError: The development data is not here.
+    """
     folder = data / "plates" / "indonesia_crops"
+    if not (folder / "labels.csv").is_file():
+        raise InputError("the development data is not here", where=folder, remedy="Give --data")
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         return [(folder / "images" / row["image"], row["text"], row["status"]) for row in csv.DictReader(file)]
 
@@ -270,8 +276,14 @@ def main() -> None:
         "easyocr": easyocr_plain,
         "easyocr-search": lambda: easyocr_searched(grammar),
     }
-    crops = crops_of(arguments.data)
-    without = sorted(arguments.nonplates.glob("*.png")) if arguments.nonplates else []
+    try:
+        crops = crops_of(arguments.data)
+        without = sorted(arguments.nonplates.glob("*.png")) if arguments.nonplates else []
+        if arguments.nonplates and not without:
+            raise InputError("no crops here", where=arguments.nonplates, remedy="Run scripts.bench.nonplates first")
+    except EtleError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(int(error.exit_code)) from error
     described: dict[str, Any] = {}
     drawn: dict[str, list[dict[str, float]]] = {}
     trades: dict[str, list[tuple[float, float]]] = {}
