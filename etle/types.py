@@ -171,6 +171,8 @@ class PlateReading:
     plate_box_px: BoxPx | None = None
     """Where the plate stands in the frame."""
     reader: str = "easyocr"
+    alternatives: tuple[tuple[str, float], ...] = ()
+    """Other texts (compact) the reader held possible, with their probabilities; empty where it cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)

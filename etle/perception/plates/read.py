@@ -314,7 +314,8 @@ def _read_crop_of(
         min(float(width), max(0.0, right + x1)),
         min(float(height), max(0.0, bottom + y1)),
     )
-    return PlateReading(found.reading.text, found.reading.char_probs, frame_index, t_s, box, reader.name)
+    seen = found.reading
+    return PlateReading(seen.text, seen.char_probs, frame_index, t_s, box, reader.name, seen.alternatives)
 
 
 @dataclass(frozen=True, slots=True)

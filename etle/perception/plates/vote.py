@@ -7,8 +7,8 @@ The rule, in order:
 2. The layout (lengths of region, number and suffix) with the largest summed weight wins. A reading without suffix that
    another one continues (``BH 1207`` of ``BH 1207 RR``) lost its end and stays out of the vote for layout.
 3. At each position every reading of that layout votes for its character with ``weight x probability``; a corrected
-   character for all it may stand for. Shares are of the weight of *all* fitted readings, so one that disagrees, in a
-   character or in layout, lowers every share it does not support.
+   character for all it may stand for, and other texts the reader held possible for theirs. Shares are of the weight of
+   *all* fitted readings, so one that disagrees, in a character or in layout, lowers every share it does not support.
 4. The text of the best characters is accepted only if all hold: ``min_agreeing`` readings say exactly this text; the
    weakest character's share is at least ``min_confidence``; its lead over the runner-up is at least ``min_margin``; no
    position rests on ambiguous corrections alone (0 for O, D or Q); no rival text has as many exact readings; and a text
@@ -24,6 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from etle.perception.plates.ctc import groups
 from etle.perception.plates.grammar import PlateCandidate, PlateGrammar
 from etle.types import PlateReading, PlateVerdict
 
@@ -160,6 +161,12 @@ def _characters(
                 support[position][char] = max(support[position].get(char, 0.0), prob)
                 if position not in candidate.ambiguous:
                     firm[position].add(char)
+        for text, prob in ballot.reading.alternatives:
+            if _layout_of(text) == layout:
+                for position, char in enumerate(text):
+                    if char != ballot.best.compact[position]:
+                        support[position][char] = support[position].get(char, 0.0) + prob
+                        firm[position].add(char)
         for position, votes in enumerate(support):
             for char, prob in votes.items():
                 sums[position][char] += ballot.weight * prob
@@ -175,6 +182,11 @@ def _characters(
     region, number, _ = layout
     parts = (text[:region], text[region : region + number], text[region + number :])
     return " ".join(p for p in parts if p), shares, leads, native
+
+
+def _layout_of(text: str) -> tuple[int, int, int] | None:
+    parts = groups(text)
+    return (len(parts[0]), len(parts[1]), len(parts[2])) if "".join(parts) == text else None
 
 
 def _alternatives(ballots: Sequence[_Ballot], total: float) -> dict[str, float]:

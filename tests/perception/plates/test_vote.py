@@ -151,3 +151,13 @@ def test_more_dissent_never_raises_the_confidence(right: int, wrong: int) -> Non
     base = vote(reads(*["BH1207RR"] * right), GRAMMAR)
     mixed = vote(reads(*["BH1207RR"] * right, *["BK1999AA"] * wrong), GRAMMAR)
     assert mixed.confidence <= base.confidence + 1e-9
+
+
+def test_what_a_reader_held_possible_counts_a_little(grammar: PlateGrammar) -> None:
+    sure = [PlateReading("BH2515XI", (0.97,) * 8, i, i / 25) for i in range(3)]
+    unsure = PlateReading("BH2515XJ", (0.97,) * 7 + (0.6,), 3, 0.12)
+    held = PlateReading("BH2515XJ", (0.97,) * 7 + (0.6,), 3, 0.12, alternatives=(("BH2515XI", 0.35), ("B2515XI", 0.02)))
+    without, with_it = vote([*sure, unsure], grammar), vote([*sure, held], grammar)
+    assert without.text == with_it.text == "BH 2515 XI"
+    assert with_it.confidence > without.confidence
+    assert with_it.margin > without.margin
