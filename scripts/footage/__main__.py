@@ -46,10 +46,7 @@ def _say(text: str) -> None:
 
 
 def _plan(project: Project) -> None:
-    from scripts.footage.keys import plan_keys
-
-    scenario = project.scenario
-    keys = plan_keys(scenario, project.camera, project.trajectories, project.times_s)
+    scenario, keys = project.scenario, project.keys
     area = sum(key.window[2] * key.window[3] for key in keys) / 1e6
     _say(f"{scenario.id}: {len(project.ticks)} frames, {len(keys)} key pictures, {area:.1f} Mpx")
     line = scenario.road.stop_line_y_m if scenario.signal else 0.0
@@ -60,33 +57,32 @@ def _plan(project: Project) -> None:
         crossed = trajectory.crossing(line)
         if crossed is not None and crossed > 0:
             speed = trajectory.pose(crossed).speed_mps * 3.6
-            state = scenario.signal_at(crossed)[0]
+            state = scenario.shown_at(scenario.head_of(vehicle.lane), crossed)
             print(f"  {vehicle.id} {vehicle.kind or ''}: passes at {crossed:.2f} s, {speed:.1f} km/h, {state}")
 
 
 def _keys(project: Project, arguments: argparse.Namespace) -> None:
+    if project.base is not None:
+        _say(f"pictures are those of {project.base.scenario.id}")
+        return
     from scripts.footage.blender_worker import Quality, Studio
-    from scripts.footage.keys import plan_keys
 
-    keys = plan_keys(project.scenario, project.camera, project.trajectories, project.times_s)
     quality = Quality(arguments.street_samples, arguments.samples, arguments.threads)
     studio = Studio(project.scenario, project.camera, project.folder, quality)
     studio.street_pictures()
     _say("street done")
-    studio.keys(keys, _say)
+    studio.keys(project.keys, _say)
 
 
 def _frames(project: Project, arguments: argparse.Namespace) -> None:
     import cv2
 
     from scripts.footage.compositor import Compositor
-    from scripts.footage.keys import plan_keys
 
     cv2.setNumThreads(arguments.threads)
     folder = project.folder / "frames"
     folder.mkdir(exist_ok=True)
-    keys = plan_keys(project.scenario, project.camera, project.trajectories, project.times_s)
-    compositor = Compositor(project, keys)
+    compositor = Compositor(project, project.keys)
     chosen = range(len(project.ticks))
     if arguments.frames:
         start, stop, step = (int(part) if part else None for part in (arguments.frames + "::").split(":")[:3])

@@ -15,19 +15,27 @@ from typing import Any, TypeAlias
 
 import bpy
 import numpy as np
+from mathutils import Vector
 from numpy.typing import NDArray
 
 from scripts.footage import bodies, materials, street
 from scripts.footage.camera import Camera
-from scripts.footage.fleet import BODY_TYPES, PlateMount
-from scripts.footage.keys import KEY_SCALE, OVERSCAN_PX, Key, shadow_name, variant_of
+from scripts.footage.fleet import PlateMount
+from scripts.footage.keys import (
+    KEY_SCALE,
+    OVERSCAN_PX,
+    SHADOW_PX_PER_M,
+    Key,
+    shadow_heading_deg,
+    shadow_name,
+    shadow_size_m,
+    variant_of,
+)
 from scripts.footage.meshing import link
 from scripts.footage.scenario import Scenario, Vehicle
 
 Array: TypeAlias = NDArray[Any]
-SHADOW_PX_PER_M = 24
-SHADOW_REACH_M = 5.0
-STANDING = ("near", "far", "median", "lamp_posts", "tree", "house")
+STANDING = ("near", "far", "median", "right", "lamp_posts", "tree", "house")
 """Names of objects that can stand in front of vehicles."""
 
 
@@ -55,7 +63,7 @@ class Studio:
         """The empty street, whole in one state of the signal, and the heads in the others; and what stands in it."""
         standing = self._folder / "standing.npz"
         if not standing.exists():
-            _save(standing, lambda p: np.savez_compressed(p, **self._standing_triangles()))
+            _save_arrays(standing, self._standing_triangles())
         states = ("red", "amber", "green") if self._scenario.signal else ("none",)
         street.set_camera(self._wide)
         _samples(self._quality.street_samples, bounces=3, fine=True)
@@ -66,11 +74,12 @@ class Studio:
             whole = (margin, margin, self._camera.width, self._camera.height)
             first = self._folder / f"street_{states[0]}.png"
             if state == states[0]:
-                _save(first, lambda p, window=whole: self._render(p, window, transparent=False))
-            for number, window in enumerate(self._head_windows()):
+                self._picture(first, whole, transparent=False)
+                continue
+            for number, window in self._head_windows():
                 target = self._folder / f"street_{state}_{number}_{window[0]}_{window[1]}.png"
                 place = (window[0] + margin, window[1] + margin, window[2], window[3])
-                _save(target, lambda p, window=place: self._render(p, window, transparent=False))
+                self._picture(target, place, transparent=False)
 
     def keys(self, keys: list[Key], say: Callable[[str], None]) -> None:
         """The key pictures, the shadows and the meshes of all vehicles that appear."""
@@ -98,7 +107,7 @@ class Studio:
             x, y, w, h = key.scaled_window
             margin = round(OVERSCAN_PX * KEY_SCALE)
             place = (x + margin, y + margin, w, h)
-            _save(self._key_path(key), lambda p, window=place: self._render(p, window, transparent=True))
+            self._picture(self._key_path(key), place, transparent=True)
             left = (time.monotonic() - started) / made * (len(todo) - made)
             say(f"key {made}/{len(todo)} {key.vehicle}#{key.number} {w}x{h}, {left / 60:.1f} min left")
 
@@ -115,7 +124,7 @@ class Studio:
             target = self._folder / f"mesh_{variant}.npz"
             body = self._bodies[variant]
             if not target.exists():
-                _save(target, lambda p: np.savez_compressed(p, **_mesh_arrays(body)))
+                _save_arrays(target, _mesh_arrays(body))
         mesh = self._bodies[variant].mesh
         item = link(bpy.data.objects.new(f"vehicle_{vehicle.id}", mesh))
         rnd = random.Random(f"{self._scenario.seed}/{vehicle.id}")
@@ -139,6 +148,9 @@ class Studio:
             item.hide_render = other != name
         return self._vehicles[name]
 
+    def _picture(self, path: Path, window: tuple[int, int, int, int], *, transparent: bool) -> None:
+        _save(path, lambda partial: self._render(partial, window, transparent=transparent))
+
     def _render(self, path: Path, window: tuple[int, int, int, int], *, transparent: bool) -> None:
         scene = bpy.context.scene
         render = scene.render
@@ -155,10 +167,11 @@ class Studio:
         render.filepath = str(path)
         bpy.ops.render.render(write_still=True)
 
-    def _head_windows(self) -> list[tuple[int, int, int, int]]:
+    def _head_windows(self) -> list[tuple[int, tuple[int, int, int, int]]]:
+        """Number of each head in the picture and the window in which its lamps make a difference."""
         windows = []
-        for head in self._street.heads:
-            corners = [head.object.matrix_world @ bodies.Vector(c) for c in head.object.bound_box]
+        for number, head in enumerate(self._street.heads):
+            corners = [head.object.matrix_world @ Vector(c) for c in head.object.bound_box]
             points = np.array([[c.x, c.y, c.z] for c in corners])
             points = points[points[:, 2] > 1.0] if len(points[points[:, 2] > 1.0]) else points
             wide = np.vstack([points, points + np.array([0, 0, -1.6])])
@@ -168,7 +181,7 @@ class Studio:
             low = np.maximum(np.floor(pixels.min(axis=0)).astype(int) - 12, 0)
             high = np.minimum(np.ceil(pixels.max(axis=0)).astype(int) + 12, [self._camera.width, self._camera.height])
             if (high - low).min() > 4:
-                windows.append((int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])))
+                windows.append((number, (int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))))
         return windows
 
     def _standing_triangles(self) -> dict[str, Array]:
@@ -190,7 +203,12 @@ class Studio:
     def _shadows(self, keys: list[Key], say: Callable[[str], None]) -> None:
         """What a vehicle takes from the light on the road around it, seen from above, as a factor."""
         variants = {vehicle.id: variant_of(vehicle) for vehicle in self._scenario.vehicles}
-        wanted = _headings(keys, variants)
+        light = self._scenario.light
+        wanted: dict[str, Key] = {}
+        for key in keys:
+            # one for every body and heading: colours cast no shadow
+            name = shadow_name(variants[key.vehicle], shadow_heading_deg(light, key.pose.heading_deg))
+            wanted.setdefault(name, key)
         todo = {name: key for name, key in wanted.items() if not (self._folder / f"{name}.png").exists()}
         if not todo:
             return
@@ -208,7 +226,7 @@ class Studio:
             if item.type == "MESH":
                 item.hide_render = True
         scene.camera = above
-        if self._scenario.light.kind not in ("day", "low_sun"):
+        if not light.sun:
             # without a sun the factor is the sky's alone; in a dark picture it would drown in rounding
             for item in self._static:
                 if item.type == "LIGHT":
@@ -221,30 +239,17 @@ class Studio:
         for number, (name, key) in enumerate(todo.items(), 1):
             item = self._show_only(key.vehicle)
             item.visible_camera = False
-            _pose(item, 0.0, 0.0, key.pose.heading_deg)
-            size = shadow_size_m(plans[key.vehicle].body)
+            _pose(item, 0.0, 0.0, shadow_heading_deg(light, key.pose.heading_deg))
+            size = shadow_size_m(plans[key.vehicle].body, light)
             data.ortho_scale = size
             above.location, above.rotation_euler = (0, 0, 30), (0, 0, 0)
             pixels = round(size * SHADOW_PX_PER_M)
             render = scene.render
             render.resolution_x = render.resolution_y = pixels
-            _save(self._folder / f"{name}.png", lambda p, n=pixels: self._render(p, (0, 0, n, n), transparent=False))
+            self._picture(self._folder / f"{name}.png", (0, 0, pixels, pixels), transparent=False)
             item.visible_camera = True
             say(f"shadow {number}/{len(todo)}")
         bpy.data.objects.remove(floor)
-
-
-def shadow_size_m(body_name: str) -> float:
-    """Side of the square a shadow picture shows, centred below the middle of the front bumper."""
-    return 2 * (BODY_TYPES[body_name].length_m + SHADOW_REACH_M)
-
-
-def _headings(keys: list[Key], variants: dict[str, str]) -> dict[str, Key]:
-    """One key for every body and heading (to 3 degrees), by the shadow's name: colours cast no shadow."""
-    chosen: dict[str, Key] = {}
-    for key in keys:
-        chosen.setdefault(shadow_name(variants[key.vehicle], key.pose.heading_deg), key)
-    return chosen
 
 
 def _cycles(threads: int) -> None:
@@ -343,6 +348,10 @@ def _mesh_arrays(body: bodies.Body) -> dict[str, Array]:
 
 def _pose(item: Any, x: float, y: float, heading_deg: float) -> None:
     item.location, item.rotation_euler = (x, y, 0), (0, 0, math.radians(90 - heading_deg))
+
+
+def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    _save(path, lambda partial: np.savez_compressed(partial, **arrays))
 
 
 def _save(path: Path, write: Callable[[Path], Any]) -> None:

@@ -14,7 +14,7 @@ from mathutils import Matrix, Vector
 from mathutils.bvhtree import BVHTree
 
 from scripts.footage.fleet import BODY_TYPES, CAR_PLATE_M, MOTORCYCLE_PLATE_M, BodyType, CarShape, PlateMount, Station
-from scripts.footage.meshing import MeshBuilder, link, skinned
+from scripts.footage.meshing import MeshBuilder, lettering, link, skinned
 
 
 @dataclass(frozen=True)
@@ -283,8 +283,34 @@ def _car(body: BodyType) -> Body:
     _front_end(builder, surface, shape, half)
     bed = _pickup_bed(builder, half, length) if pickup else None
     rear = bed or _rear_end(builder, surface, shape, half, length)
+    if body.beacons:
+        _ambulance_fittings(builder, surface, body, half)
     front_x = max(_front_x(surface, y, sill + 0.36) for y in (-0.2, 0, 0.2))
     return Body(builder.finish(), rear, PlateMount(front_x + 0.024, sill + 0.36, CAR_PLATE_M))
+
+
+def _ambulance_fittings(builder: MeshBuilder, surface: _Surface, body: BodyType, half: float) -> None:
+    """A light bar over the windscreen and lamps over the rear door, a red band around, AMBULANS behind."""
+    top = surface.roof(-1.75, 0.0)
+    z = (top.z if top is not None else body.height_m - 0.14) + 0.02
+    builder.box((-1.75, 0, z + 0.01), (0.34, 1.24, 0.04), "trim", 0.01)
+    for sign, name in ((1, "beacon_red"), (-1, "beacon_blue")):
+        builder.box((-1.75, sign * 0.36, z + 0.075), (0.28, 0.50, 0.11), name, 0.035)
+    builder.box((-1.75, 0, z + 0.075), (0.28, 0.20, 0.10), "white", 0.03)
+    end = surface.roof(-body.length_m + 0.40, 0.0)
+    z = (end.z if end is not None else body.height_m - 0.18) + 0.015
+    for sign, name in ((1, "beacon_blue"), (-1, "beacon_red")):
+        builder.box((-body.length_m + 0.40, sign * 0.46, z + 0.05), (0.20, 0.30, 0.10), name, 0.03)
+    _seam(builder, surface, (-0.5, 0.86), (-body.length_m + 0.25, 0.86), 0.17, "reflector")
+    _rear_line(builder, surface, (-half * 0.86, 1.02), (half * 0.86, 1.02), 0.10, "reflector")
+    rear = surface.rear(0.0, 1.66)
+    if rear is not None:
+        letters = lettering("AMBULANS", 0.95, 0.17)
+        letters.transform(
+            Matrix.Translation((rear.x - 0.03, 0, 1.64))
+            @ Matrix(((0, 0, -1, 0), (-1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 0, 1)))
+        )
+        builder.mesh(letters, ["reflector"])
 
 
 def _doors_and_mirrors(builder: MeshBuilder, surface: _Surface, shape: CarShape, half: float) -> None:
@@ -611,7 +637,7 @@ def _rider(builder: MeshBuilder, x: float, hands: tuple[float, float, float], sh
         ]
     skinned(builder, joints, bones, shirt)
     for sign in (1, -1):
-        leg = {
+        leg: dict[str, tuple[float, ...]] = {
             "hip": (x - 0.02, sign * 0.12, 0.90, 0.125),
             "knee": (x + 0.44, sign * 0.27, 0.82, 0.085),
             "ankle": (x + 0.34, sign * 0.25, 0.42, 0.06),

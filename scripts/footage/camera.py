@@ -51,14 +51,14 @@ class Camera:
     @cached_property
     def translation(self) -> Array:
         """(3,) so that ``camera point = rotation @ world + translation``."""
-        return -self.rotation @ np.asarray(self.position_m)
+        return np.asarray(-self.rotation @ np.asarray(self.position_m))
 
     @cached_property
     def homography(self) -> Array:
         """3 x 3, ground metres (X, Y, 1) to undistorted pixels, bottom-right entry 1."""
         columns = np.column_stack([self.rotation[:, 0], self.rotation[:, 1], self.translation])
         matrix = self.camera_matrix @ columns
-        return matrix / matrix[2, 2]
+        return np.asarray(matrix / matrix[2, 2])
 
     def project_ideal(self, points_m: ArrayLike) -> tuple[Array, Array]:
         """World points (N, 3) to undistorted pixels (N, 2) and depths (N,); pixels of points behind are meaningless."""
@@ -83,7 +83,7 @@ class Camera:
                 y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
             ]
         )
-        return seen * self.focal_px + centre
+        return np.asarray(seen * self.focal_px + centre)
 
     def undistort(self, seen_px: ArrayLike) -> Array:
         """Inverse of :meth:`distort` by fixed-point iteration; exact to far below a hundredth of a pixel."""
@@ -114,3 +114,17 @@ class Camera:
             self.width + 2 * margin_px,
             self.height + 2 * margin_px,
         )
+
+
+def rolled(
+    first_px: Array, last_px: Array, first_depth: Array, last_depth: Array, margin_px: int, rows: int
+) -> tuple[Array, Array]:
+    """Where moving points are seen by a shutter that exposes row after row.
+
+    A point moves in a straight line from ``first_px`` (N, 2), when row 0 of the picture is exposed, to ``last_px``,
+    when row ``rows`` would be; it is seen in the row that is exposed when the point stands in it. Pixels are the
+    canvas's, whose row ``margin_px`` is the picture's row 0. Returns pixels (N, 2) and depths (N,).
+    """
+    down = last_px[:, 1] - first_px[:, 1]
+    share = np.clip((first_px[:, 1] - margin_px) / np.maximum(rows - down, 1.0), -1.0, 2.0)
+    return first_px + share[:, None] * (last_px - first_px), first_depth + share * (last_depth - first_depth)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,8 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.footage import raster
-from scripts.footage.fleet import BODY_TYPES
-from scripts.footage.keys import KEY_SCALE, Key, in_picture, neighbours, shadow_name, to_world, variant_of, window_of
+from scripts.footage.camera import rolled
+from scripts.footage.fleet import BODY_TYPES, beacon_on
+from scripts.footage.keys import (
+    KEY_SCALE,
+    SHADOW_PX_PER_M,
+    Key,
+    in_picture,
+    neighbours,
+    shadow_heading_deg,
+    shadow_name,
+    to_world,
+    variant_of,
+    window_of,
+)
 from scripts.footage.numberplates import picture
 from scripts.footage.project import Project
 from scripts.footage.scenario import Vehicle
@@ -25,8 +37,13 @@ from scripts.footage.sensor import Sensor
 from scripts.footage.trajectory import Pose
 
 Array: TypeAlias = NDArray[Any]
-SHADOW_PX_PER_M = 24
 _CARD_ALBEDO = 0.62
+RIGHT_HEAD = 3
+"""Number of the right-turn head among the street's heads (:func:`scripts.footage.street.build`)."""
+BEACON_BGR = {"beacon_red": (70.0, 60.0, 255.0), "beacon_blue": (255.0, 110.0, 50.0)}
+"""Lamps of a light bar when they flash, by material."""
+CUT_PX = 32
+"""A vehicle's colours are worked out this far beyond the canvas: room for what blurs its rim."""
 MARGIN_PX = 24
 """The canvas is this much wider than the picture on each side: room for distortion and sway."""
 
@@ -59,8 +76,15 @@ class _Layer:
     zbuf: Array
     x0: int
     y0: int
+    whole_px: int
+    """Pixels of the whole silhouette, outside the picture included."""
+    whole_box_px: tuple[float, float, float, float]
     range_m: float
     braking: bool
+    end_pose: Pose
+    """Where it is when the last row is exposed; ``pose`` is where it is at the first."""
+    ground_pose: Pose
+    """Where it is when the rows of the road below it are exposed."""
 
 
 class Compositor:
@@ -76,13 +100,13 @@ class Compositor:
         for key in keys:
             self._keys.setdefault(key.vehicle, []).append(key)
         self._meshes = {
-            name: _load(project.folder / f"mesh_{variant_of(self._plans[name])}.npz") for name in self._keys
+            name: _load(project.pictures / f"mesh_{variant_of(self._plans[name])}.npz") for name in self._keys
         }
         self._plates = {name: picture(plate) for name, plate in project.plates.items()}
         self._key_cache: dict[tuple[str, int], tuple[Array, Array, Array, Array]] = {}
         self._shadow_cache: dict[str, Array] = {}
         self._streets = self._load_streets()
-        standing = _load(project.folder / "standing.npz")
+        standing = _load(project.pictures / "standing.npz")
         height, width = self._canvas.height, self._canvas.width
         if len(standing["triangles"]):
             pixels, depth = self._canvas.project_ideal(standing["vertices"])
@@ -91,13 +115,13 @@ class Compositor:
             )
         else:
             self._standing_z = np.full((height, width), np.inf, np.float32)
+        self._on_road = np.isinf(self._standing_z)
         self._sensor = Sensor(project, self._canvas, self._margin)
 
     def frame(self, index: int) -> tuple[Array, list[Seen]]:
         """Frame ``index``: BGR picture (H, W, 3) uint8 and what it shows of every vehicle."""
         t = self._project.times_s[index]
-        watched, _ = self._project.scenario.signal_at(t)
-        canvas = self._streets[watched if self._project.scenario.signal else "none"].copy()
+        canvas = self._street(t)
         layers = self._layers(t)
         for layer in layers:
             self._cast_shadow(canvas, layer)
@@ -106,12 +130,13 @@ class Compositor:
         if light.rain:
             for layer in layers:
                 self._mirror(canvas, layer)
-        emission = np.zeros_like(canvas) if light.headlights else None
+        flashing = any(layer.plan.beacons for layer in layers)
+        emission = np.zeros_like(canvas) if light.headlights or flashing else None
         if light.headlights:
             for layer in layers:
                 self._light_road(canvas, layer)
         for number, layer in enumerate(layers):
-            self._paste(canvas, owner, layer, number, emission)
+            self._paste(canvas, owner, layer, number, emission, t)
         if emission is not None:
             canvas = _bloom(canvas, emission)
         image, shift = self._sensor.expose(canvas, index, t)
@@ -132,7 +157,8 @@ class Compositor:
             window = window_of(self._canvas, points, 2)
             if window is None or not in_picture(self._canvas, window):
                 continue
-            pixels, depth = self._canvas.project_ideal(points)
+            end_pose = trajectory.pose(min(trajectory.end_s, t + self._project.scenario.camera.rolling_s))
+            pixels, depth = self._project_rolling(mesh["vertices"], pose, end_pose)
             x, y, w, h = window
             # a vehicle that enters the picture reaches far out of it; beyond this it does not matter
             x0, y0 = max(x, -1500), max(y, -1500)
@@ -140,6 +166,20 @@ class Compositor:
             if x1 - x0 < 2 or y1 - y0 < 2:
                 continue
             ids, zbuf = raster.rasterise(pixels, depth, mesh["triangles"], x0, y0, x1 - x0, y1 - y0)
+            covered = ids >= 0
+            rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+            if len(rows) == 0:
+                continue
+            whole_px = int(covered.sum())
+            whole_box = (columns[0] + x0, rows[0] + y0, columns[-1] + 1 + x0, rows[-1] + 1 + y0)
+            # what lies farther out of the picture is counted, but need not be coloured
+            cut_x, cut_y = max(0, -CUT_PX - x0), max(0, -CUT_PX - y0)
+            end_x, end_y = self._canvas.width + CUT_PX - x0, self._canvas.height + CUT_PX - y0
+            ids = np.ascontiguousarray(ids[cut_y : max(0, end_y), cut_x : max(0, end_x)])
+            zbuf = np.ascontiguousarray(zbuf[cut_y : max(0, end_y), cut_x : max(0, end_x)])
+            x0, y0 = x0 + cut_x, y0 + cut_y
+            if ids.size == 0:
+                continue
             middle = to_world(np.array([[-BODY_TYPES[self._plans[name].body].length_m / 2, 0, 0.5]]), pose)[0]
             before, after = (
                 trajectory.pose(max(trajectory.start_s, t - 0.1)),
@@ -156,11 +196,36 @@ class Compositor:
                     zbuf,
                     x0,
                     y0,
+                    whole_px,
+                    whole_box,
                     float(np.linalg.norm(middle - np.array(self._camera.position_m))),
                     slowing,
+                    end_pose,
+                    self._ground_pose(middle, pose, end_pose),
                 )
             )
         return sorted(layers, key=lambda layer: -layer.range_m)
+
+    def _project_rolling(self, points: Array, first: Pose, last: Pose) -> tuple[Array, Array]:
+        """Points of a body as the rolling shutter sees them: each where it is when its own row is exposed."""
+        pixels, depth = self._canvas.project_ideal(to_world(points, first))
+        if not self._project.scenario.camera.rolling_s:
+            return pixels, depth
+        later, later_depth = self._canvas.project_ideal(to_world(points, last))
+        return rolled(pixels, later, depth, later_depth, self._margin, self._camera.height)
+
+    def _ground_pose(self, middle: Array, first: Pose, last: Pose) -> Pose:
+        """Pose at the time the road below the vehicle's middle is exposed."""
+        if not self._project.scenario.camera.rolling_s:
+            return first
+        pixel, _ = self._canvas.project_ideal([[middle[0], middle[1], 0.0]])
+        s = float(np.clip((pixel[0, 1] - self._margin) / self._camera.height, 0, 1))
+        return Pose(
+            first.x_m + s * (last.x_m - first.x_m),
+            first.y_m + s * (last.y_m - first.y_m),
+            first.heading_deg,
+            first.speed_mps,
+        )
 
     def _key(self, key: Key) -> tuple[Array, Array, Array, Array]:
         """A key's picture (RGBA float), its projected vertices, their depths, its depth buffer."""
@@ -168,7 +233,7 @@ class Compositor:
         if place not in self._key_cache:
             if len(self._key_cache) > 60:
                 self._key_cache.clear()
-            raw = cv2.imread(str(self._project.folder / f"key_{key.vehicle}_{key.number}.png"), cv2.IMREAD_UNCHANGED)
+            raw = cv2.imread(str(self._project.pictures / f"key_{key.vehicle}_{key.number}.png"), cv2.IMREAD_UNCHANGED)
             x, y, w, h = key.scaled_window
             if raw is None or raw.shape[:2] != (h, w) or raw.shape[2] != 4:
                 raise RuntimeError(f"key {key.vehicle}#{key.number}: picture missing or not {w}x{h} RGBA")
@@ -191,7 +256,7 @@ class Compositor:
             )
         )  # fmt: skip
 
-    def _paste(self, canvas: Array, owner: Array, layer: _Layer, number: int, emission: Array | None) -> None:
+    def _paste(self, canvas: Array, owner: Array, layer: _Layer, number: int, emission: Array | None, t: float) -> None:
         clip = self._clip(layer)
         if clip is None:
             return
@@ -200,6 +265,11 @@ class Compositor:
         colours = self._colours(layer)
         mesh = self._meshes[layer.plan.id]
         glowing = self._light_lamps(colours, layer, mesh)
+        if not self._project.scenario.light.headlights:
+            # by day only a light bar outshines the street
+            glowing[:] = False
+        if layer.plan.beacons:
+            glowing |= self._flash(colours, layer, mesh, t)
         self._put_plates(colours, layer, mesh)
         # feather by half a pixel: colours run on outwards so that no background shines through at the rim
         weight = cv2.GaussianBlur(covered.astype(np.float32), (0, 0), 0.6)
@@ -252,7 +322,7 @@ class Compositor:
                 for dj, wx in ((0, 1 - fx), (1, fx)):
                     if i + di <= 2 * half and j + dj <= 2 * half:
                         fine[i + di, j + dj] += wy * wx
-        return fine / fine.sum()
+        return np.asarray(fine / fine.sum())
 
     def _light_lamps(self, colours: Array, layer: _Layer, mesh: dict[str, Array]) -> Array:
         """Switch lamps on in a layer's colours; returns (h, w) bool, where light comes from."""
@@ -271,6 +341,18 @@ class Compositor:
             glowing |= lit
         return glowing
 
+    def _flash(self, colours: Array, layer: _Layer, mesh: dict[str, Array], t: float) -> Array:
+        """The light bar of an emergency vehicle: red and blue by turns, two short flashes each; (h, w) bool."""
+        glowing = np.zeros(layer.ids.shape, bool)
+        names = [str(name) for name in mesh["names"]]
+        slot_of = np.where(layer.ids >= 0, mesh["slots"][np.maximum(layer.ids, 0)], -1)
+        for name, colour in BEACON_BGR.items():
+            if name in names and beacon_on(name.removeprefix("beacon_"), t):
+                lit = slot_of == names.index(name)
+                colours[lit] = np.array(colour, np.float32)
+                glowing |= lit
+        return glowing
+
     def _put_plates(self, colours: Array, layer: _Layer, mesh: dict[str, Array]) -> None:
         """The exact plate picture onto the plate's place, under the light Blender found there."""
         if "plate" not in [str(n) for n in mesh["names"]]:
@@ -278,7 +360,7 @@ class Compositor:
         card = [str(n) for n in mesh["names"]].index("plate")
         slots = np.where(layer.ids >= 0, mesh["slots"][np.maximum(layer.ids, 0)], -1)
         for which in ("rear_plate", "front_plate"):
-            quad = self._plate_quad(mesh[which], layer.pose)
+            quad = self._plate_quad(mesh[which], layer)
             if quad is None or np.linalg.norm(quad[1] - quad[0]) < 5:
                 continue
             local = quad - [layer.x0, layer.y0]
@@ -314,31 +396,39 @@ class Compositor:
         """(h, w, 1) where another part of the vehicle stands before its plate."""
         depth = layer.zbuf[area]
         at = depth[slots == card]
-        return ((depth < (at.min() if len(at) else 0.0) - 0.03) & (slots != card))[..., None]
+        return np.asarray(((depth < (at.min() if len(at) else 0.0) - 0.03) & (slots != card))[..., None])
 
-    def _plate_quad(self, corners: Array, pose: Pose) -> Array | None:
+    def _plate_quad(self, corners: Array, layer: _Layer) -> Array | None:
         """(4, 2) undistorted canvas pixels, as one reads the plate; None when it faces away."""
-        points = to_world(corners, pose)
+        points = to_world(corners, layer.pose)
         normal = np.cross(points[3] - points[0], points[1] - points[0])
         if float(normal @ (np.array(self._camera.position_m) - points[0])) <= 0:
             return None
-        pixels, depth = self._canvas.project_ideal(points)
+        pixels, depth = self._project_rolling(corners, layer.pose, layer.end_pose)
         return pixels if depth.min() > 1 else None
 
     # --- light on the road ---------------------------------------------------------------------------------------
 
     def _shadow(self, layer: _Layer) -> Array:
         """Factor picture (n, n, 3) of what the vehicle does to the road around it, north up."""
-        tag = shadow_name(variant_of(layer.plan), layer.pose.heading_deg)
+        variant, light = variant_of(layer.plan), self._project.scenario.light
+        tag = shadow_name(variant, layer.pose.heading_deg)
         if tag not in self._shadow_cache:
-            found = cv2.imread(str(self._project.folder / f"{tag}.png"))
+            name = shadow_name(variant, shadow_heading_deg(light, layer.pose.heading_deg))
+            found = cv2.imread(str(self._project.pictures / f"{name}.png"))
             if found is None:
-                raise RuntimeError(f"no shadow picture {tag}")
+                raise RuntimeError(f"no shadow picture {name}")
             raw = found.astype(np.float32)
             rim = np.concatenate([raw[:6].reshape(-1, 3), raw[-6:].reshape(-1, 3), raw[:, :6].reshape(-1, 3)])
             factor = (raw + 2) / (np.percentile(rim, 75, axis=0) + 2)
             smooth = cv2.GaussianBlur(factor, (0, 0), 0.8)
             smooth[np.abs(smooth - 1) < 0.03] = 1.0
+            if name != tag:
+                # rendered northward; compass headings turn clockwise
+                middle = (smooth.shape[1] / 2 - 0.5, smooth.shape[0] / 2 - 0.5)
+                turn = cv2.getRotationMatrix2D(middle, -round(layer.pose.heading_deg / 3) * 3.0, 1.0)
+                size = (smooth.shape[1], smooth.shape[0])
+                smooth = cv2.warpAffine(smooth, turn, size, borderMode=cv2.BORDER_CONSTANT, borderValue=(1, 1, 1))
             self._shadow_cache[tag] = np.clip(smooth, 0.05, 1.0)
         return self._shadow_cache[tag]
 
@@ -349,8 +439,8 @@ class Compositor:
         half = n / 2 / SHADOW_PX_PER_M
         place = np.array(
             [
-                [1 / SHADOW_PX_PER_M, 0, layer.pose.x_m - half],
-                [0, -1 / SHADOW_PX_PER_M, layer.pose.y_m + half],
+                [1 / SHADOW_PX_PER_M, 0, layer.ground_pose.x_m - half],
+                [0, -1 / SHADOW_PX_PER_M, layer.ground_pose.y_m + half],
                 [0, 0, 1],
             ]
         )
@@ -371,8 +461,9 @@ class Compositor:
             borderValue=(1, 1, 1),
         )
         area = (slice(low[1], high[1]), slice(low[0], high[0]))
-        on_road = np.isinf(self._standing_z[area])[..., None]
-        canvas[area] = np.where(on_road, canvas[area] * warped, canvas[area])
+        # nothing is cast on what stands in the street
+        warped[~self._on_road[area]] = 1.0
+        canvas[area] *= warped
 
     def _light_road(self, canvas: Array, layer: _Layer) -> None:
         """The pool of light a vehicle's headlights throw on the road before it."""
@@ -382,13 +473,14 @@ class Compositor:
         apart = 0.0 if BODY_TYPES[layer.plan.body].riders else 0.62
         beam = sum(np.exp(-(((v - s) / (0.45 + 0.11 * u)) ** 2)) for s in {apart, -apart})
         pool = (beam * (u / 3.5) * np.exp(1 - u / 3.5) * np.exp(-u / 14)).astype(np.float32)
-        a = math.radians(90 - layer.pose.heading_deg)
+        pose = layer.ground_pose
+        a = math.radians(90 - pose.heading_deg)
         c, s = math.cos(a) / px, math.sin(a) / px
         # picture (column = forward, row = right to left) to the road
         place = np.array(
             [
-                [c, -s, layer.pose.x_m + s * px * wide / 2],
-                [s, c, layer.pose.y_m - c * px * wide / 2],
+                [c, -s, pose.x_m + s * px * wide / 2],
+                [s, c, pose.y_m - c * px * wide / 2],
                 [0, 0, 1],
             ]
         )
@@ -416,7 +508,7 @@ class Compositor:
         if x1 - x0 < 4 or y1 - y0 < 4:
             return
         ids, zbuf = raster.rasterise(pixels, depth, mesh["triangles"], x0, y0, x1 - x0, y1 - y0)
-        flipped = _Layer(layer.plan, layer.pose, pixels, depth, ids, zbuf, x0, y0, layer.range_m, layer.braking)
+        flipped = replace(layer, points_px=pixels, depth=depth, ids=ids, zbuf=zbuf, x0=x0, y0=y0)
         colours = self._colours(flipped)
         self._light_lamps(colours, flipped, mesh)
         covered = (ids >= 0).astype(np.float32)
@@ -435,8 +527,21 @@ class Compositor:
 
     # --- the street ----------------------------------------------------------------------------------------------
 
+    def _street(self, t: float) -> Array:
+        """The empty street as the signal stands, a copy."""
+        scenario = self._project.scenario
+        if not scenario.signal:
+            return self._streets["none"].copy()
+        canvas = self._streets[scenario.signal_at(t)[0]].copy()
+        if scenario.right_head:
+            other = self._streets[scenario.shown_at("right", t)]
+            x, y, w, h = self._right_window
+            area = (slice(y, y + h), slice(x, x + w))
+            canvas[area] = other[area]
+        return canvas
+
     def _load_streets(self) -> dict[str, Array]:
-        folder = self._project.folder
+        folder = self._project.pictures
         states = ("red", "amber", "green") if self._project.scenario.signal else ("none",)
         first = cv2.imread(str(folder / f"street_{states[0]}.png"))
         if first is None or first.shape[:2] != (self._camera.height, self._camera.width):
@@ -445,10 +550,14 @@ class Compositor:
         for state in states:
             image = first.copy()
             for path in folder.glob(f"street_{state}_*.png"):
-                found = re.fullmatch(rf"street_{state}_\d+_(\d+)_(\d+)", path.stem)
+                found = re.fullmatch(rf"street_{state}_(\d+)_(\d+)_(\d+)", path.stem)
                 if found is not None:
                     patch = cv2.imread(str(path))
-                    x, y = int(found[1]), int(found[2])
+                    if patch is None:
+                        raise RuntimeError(f"{path} is damaged; remove it to make it again")
+                    x, y = int(found[2]), int(found[3])
+                    if int(found[1]) == RIGHT_HEAD:
+                        self._right_window = (x + self._margin, y + self._margin, patch.shape[1], patch.shape[0])
                     image[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
             m = self._margin
             grown = cv2.copyMakeBorder(image, m, m, m, m, cv2.BORDER_REFLECT_101) if m else image
@@ -464,20 +573,12 @@ class Compositor:
         rows, columns = np.nonzero(view == number)
         if len(rows) == 0:
             return None
-        whole = int((layer.ids >= 0).sum())
-        silhouette = np.nonzero(layer.ids >= 0)
-        full = np.array(
-            [
-                silhouette[1].min() + layer.x0 - m, silhouette[0].min() + layer.y0 - m,
-                silhouette[1].max() + 1 + layer.x0 - m, silhouette[0].max() + 1 + layer.y0 - m,
-            ],
-            dtype=np.float64,
-        )  # fmt: skip
+        full = np.array(layer.whole_box_px, dtype=np.float64) - m
         seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], dtype=np.float64)
         mesh = self._meshes[layer.plan.id]
         quad, fraction = None, 0.0
         for which in ("rear_plate", "front_plate"):
-            corners = self._plate_quad(mesh[which], layer.pose)
+            corners = self._plate_quad(mesh[which], layer)
             if corners is None:
                 continue
             picture_px = self._camera.distort(corners - m) + np.array(shift)
@@ -493,7 +594,7 @@ class Compositor:
             pose=layer.pose,
             box_px=self._box(full, shift),
             visible_box_px=self._box(seen, shift),
-            visible_fraction=len(rows) / whole,
+            visible_fraction=len(rows) / layer.whole_px,
             visible_px=len(rows),
             plate_quad_px=quad,
             plate_visible_fraction=fraction,

@@ -6,7 +6,7 @@ import json
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import av
 import cv2
@@ -16,6 +16,7 @@ import yaml
 from scripts.footage import truth as t
 from scripts.footage.fleet import BODY_TYPES, CAR_PLATE_M, MOTORCYCLE_PLATE_M
 from scripts.footage.project import Project
+from scripts.footage.scenario import HEAD_FOOT_M, HEAD_HOUSING_M, head_place
 from scripts.footage.sensor import Sensor
 
 
@@ -52,7 +53,12 @@ def encode(project: Project, frames: Path, target: Path) -> None:
     stream.codec_context.thread_count = 2
     stream.options = {"crf": str(plan.crf), "preset": "medium", "g": "50"}
     for tick, index in zip(project.ticks, range(len(project.ticks)), strict=True):
-        frame = av.VideoFrame.from_ndarray(cv2.imread(str(frames / f"{index:05d}.png")), format="bgr24")
+        picture = cv2.imread(str(frames / f"{index:05d}.png"))
+        if picture is None:
+            raise RuntimeError(
+                f"{frames / f'{index:05d}.png'} is missing or damaged; remove its .json to make it again"
+            )
+        frame = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="bgr24")
         frame.pts, frame.time_base = tick, base
         for packet in stream.encode(frame):
             container.mux(packet)
@@ -71,14 +77,13 @@ def _line(project: Project, y: float) -> t.Line:
     return (-edge, y), (0.0, y)
 
 
-def head_box(project: Project) -> t.Box | None:
-    """Where the watched head's housing stands in the picture, clipped."""
+def head_box(project: Project, head: str = "near") -> t.Box | None:
+    """Where a head's housing stands in the picture, clipped."""
     scenario = project.scenario
     if not scenario.signal:
         return None
-    edge, line = scenario.road.lanes * scenario.road.lane_width_m, scenario.road.stop_line_y_m
-    # the same figures as in street.py, which needs Blender to be imported
-    x, y, wide, high, foot = -edge - 0.72, line + 0.3 - 0.12, 0.30, 0.78, 2.0
+    place_x, place_y = head_place(scenario.road, head)
+    (wide, high), x, y, foot = HEAD_HOUSING_M, place_x, place_y - 0.12, HEAD_FOOT_M
     corners = np.array([(x + s * wide / 2, y, foot + k * high) for s in (-1, 1) for k in (0, 1)])
     pixels, _ = project.camera.project(corners)
     low, high_px = pixels.min(axis=0), pixels.max(axis=0)
@@ -113,7 +118,7 @@ def build_truth(project: Project, clip: str) -> t.Truth:
     edge = road.lanes * road.lane_width_m
     junction = road.kind == "junction"
     return t.Truth(
-        schema="etle.truth/1",
+        schema_="etle.truth/1",
         scene=scenario.id,
         title=scenario.title,
         clip=clip,
@@ -140,6 +145,9 @@ def build_truth(project: Project, clip: str) -> t.Truth:
             ],
             section_lines_m=(_line(project, road.section_y_m[0]), _line(project, road.section_y_m[1])),
             head_box_px=head_box(project),
+            turn_lanes=None if road.turn_lanes is None else list(road.turn_lanes),
+            left_turn_on_red=road.left_turn_on_red,
+            heads=_heads(project),
         ),
         camera=t.CameraTruth(
             position_m=camera.position_m,
@@ -148,12 +156,32 @@ def build_truth(project: Project, clip: str) -> t.Truth:
             distortion=camera.distortion,
             homography=_rows(camera.homography),
             shutter_s=scenario.camera.shutter_s,
+            rolling_s=scenario.camera.rolling_s,
         ),
-        signal=[t.SpanTruth(state=s, start_s=_r(a), end_s=_r(b)) for s, a, b in scenario.changes()],
+        signal=_spans(project, "near"),
         vehicles=[_vehicle(project, name) for name in sorted(appeared)],
         frames=frames,
         events=events(project, appeared),
     )
+
+
+def _spans(project: Project, head: str) -> list[t.SpanTruth]:
+    spans: list[Any] = project.scenario.changes(head)
+    return [t.SpanTruth(state=state, start_s=_r(start), end_s=_r(end)) for state, start, end in spans]
+
+
+def _heads(project: Project) -> list[t.HeadTruth]:
+    """Every governing head of a scene whose lanes are not all governed by one."""
+    scenario = project.scenario
+    if not scenario.right_head:
+        return []
+    heads = []
+    for name in ("near", "right"):
+        box = head_box(project, name)
+        lanes = [lane for lane in range(scenario.road.lanes) if scenario.head_of(lane) == name]
+        if box is not None:
+            heads.append(t.HeadTruth(id=name, box_px=box, lanes=lanes, spans=_spans(project, name)))
+    return heads
 
 
 def _rows(matrix: Any) -> Any:
@@ -192,39 +220,54 @@ def _seen(project: Project, item: dict[str, Any], seconds: float) -> t.SeenTruth
         speed_kmh=_r(pose.speed_mps * 3.6, 3),
         braking=item["braking"],
         visible_fraction=_r(item["visible_fraction"]),
-        box_px=tuple(_r(v, 1) for v in item["box_px"]),  # type: ignore[arg-type]
-        visible_box_px=tuple(_r(v, 1) for v in item["visible_box_px"]),  # type: ignore[arg-type]
-        plate_quad_px=None if quad is None else tuple((_r(x, 2), _r(y, 2)) for x, y in quad),  # type: ignore[arg-type]
+        box_px=_box(item["box_px"]),
+        visible_box_px=_box(item["visible_box_px"]),
+        plate_quad_px=None if quad is None else _quad(quad),
         plate_visible_fraction=_r(item["plate_visible_fraction"], 3),
     )
+
+
+def _box(values: Any) -> t.Box:
+    x1, y1, x2, y2 = (_r(v, 1) for v in values)
+    return x1, y1, x2, y2
+
+
+def _quad(corners: Any) -> tuple[t.Number2, t.Number2, t.Number2, t.Number2]:
+    a, b, c, d = ((_r(x, 2), _r(y, 2)) for x, y in corners)
+    return a, b, c, d
 
 
 def events(project: Project, appeared: set[str]) -> list[t.EventTruth]:
     """Everything that happened to vehicles of the watched arm, in order of time."""
     scenario = project.scenario
-    road, found = scenario.road, []
+    road = scenario.road
+    found: list[t.EventTruth] = []
+
+    def inside(when: float | None) -> TypeGuard[float]:
+        return when is not None and 0.0 <= when <= scenario.duration_s
+
     for plan in scenario.vehicles:
         trajectory = project.trajectories.get(plan.id)
         if trajectory is None or plan.id not in appeared or plan.arm != "south":
             continue
-        inside = lambda when: when is not None and 0.0 <= when <= scenario.duration_s  # noqa: E731
         guilty = False
         if road.kind == "junction":
             line, second = trajectory.crossing(road.stop_line_y_m), trajectory.crossing(road.second_line_y_m)
             for kind, when in (("stop_line_crossing", line), ("second_line_crossing", second)):
                 if inside(when):
                     found.append(_event(project, kind, plan.id, when))
+            head = scenario.head_of(plan.lane)
             if (
                 inside(line)
                 and inside(second)
-                and scenario.signal_at(line)[0] == "red"
-                and _red_covers(project, line, second)
+                and scenario.shown_at(head, line) == "red"
+                and _red_covers(project, str(head), line, second)
+                and not plan.beacons
             ):
-                permitted = road.left_turn_on_red and plan.turn == "left"
-                if not permitted and not plan.beacons:
-                    onset = max(start for state, start, _ in scenario.changes() if state == "red" and start <= line)
-                    found.append(_event(project, "red_light", plan.id, line, red_elapsed_s=_r(line - onset)))
-                    guilty = True
+                spans = scenario.changes(str(head))
+                onset = max(start for state, start, _ in spans if state == "red" and start <= line)
+                found.append(_event(project, "red_light", plan.id, line, red_elapsed_s=_r(line - onset)))
+                guilty = True
         into, out = trajectory.crossing(road.zone_y_m[0]), trajectory.crossing(road.zone_y_m[1])
         if inside(into) and inside(out):
             speeds = [trajectory.pose(s).speed_mps * 3.6 for s in np.linspace(into, out, 201)]
@@ -243,14 +286,15 @@ def events(project: Project, appeared: set[str]) -> list[t.EventTruth]:
     return sorted(found, key=lambda event: (event.t_s, event.kind, event.vehicle))
 
 
-def _red_covers(project: Project, start: float, end: float) -> bool:
-    return any(state == "red" and a <= start and end <= b for state, a, b in project.scenario.changes())
+def _red_covers(project: Project, head: str, start: float, end: float) -> bool:
+    return any(state == "red" and a <= start and end <= b for state, a, b in project.scenario.changes(head))
 
 
 def _event(project: Project, kind: Any, vehicle: str, when: float, **extra: Any) -> t.EventTruth:
     scenario = project.scenario
     extra.setdefault("speed_kmh", _r(project.trajectories[vehicle].pose(when).speed_mps * 3.6, 3))
-    state: Any = scenario.signal_at(when)[0] if scenario.signal else "none"
+    lane = next(plan.lane for plan in scenario.vehicles if plan.id == vehicle)
+    state: Any = scenario.shown_at(scenario.head_of(lane), when)
     return t.EventTruth(kind=kind, vehicle=vehicle, t_s=_r(when), signal=state, **extra)
 
 
@@ -279,7 +323,9 @@ def site_text(project: Project) -> str:
             "width_m": road.lane_width_m,
         }
         if scenario.signal:
-            entry["signal_head"] = "near"
+            entry["signal_head"] = scenario.head_of(lane) or "near"
+        if road.left_turn_on_red and lane == 0:
+            entry["permitted_on_red"] = ["left"]
         lanes.append(entry)
     calibration: dict[str, Any] = {
         "surveyed_on": scenario.start.date(),
@@ -324,10 +370,12 @@ def site_text(project: Project) -> str:
         "calibration": calibration,
         "lanes": lanes,
     }  # fmt: skip
-    box = head_box(project)
-    if box is not None:
+    boxes = {head: head_box(project, head) for head in ("near", "right") if head == "near" or scenario.right_head}
+    if boxes["near"] is not None:
         site["signal_heads"] = [
-            {"id": "near", "box_px": list(box), "layout": "vertical", "lamps": ["red", "amber", "green"]}
+            {"id": head, "box_px": list(box), "layout": "vertical", "lamps": ["red", "amber", "green"]}
+            for head, box in boxes.items()
+            if box is not None
         ]
         site["red_light"] = {
             "enforce": True,

@@ -61,6 +61,8 @@ class BodyType:
     height_m: float
     shape: CarShape | None = None
     riders: int = 0
+    beacons: bool = False
+    """Carries a light bar that can flash: an emergency vehicle."""
 
 
 _SEDAN = CarShape(
@@ -144,6 +146,7 @@ BODY_TYPES: dict[str, BodyType] = {
         BodyType("mpv", "car", "passenger", 4.40, 1.73, 1.72, _MPV),
         BodyType("suv", "car", "passenger", 4.70, 1.86, 1.84, _SUV),
         BodyType("minivan", "car", "passenger", 4.95, 1.75, 2.00, _MINIVAN),
+        BodyType("ambulance", "car", "emergency", 4.95, 1.75, 2.14, _MINIVAN, beacons=True),
         BodyType("pickup", "car", "passenger", 5.20, 1.86, 1.80, _PICKUP_CAB),
         BodyType("stake_truck", "truck", "truck", 6.20, 2.00, 2.35),
         BodyType("box_truck", "truck", "truck", 6.20, 2.00, 2.95),
@@ -153,3 +156,9 @@ BODY_TYPES: dict[str, BodyType] = {
     )
 }
 """Every body, by the name scenarios use."""
+
+
+def beacon_on(colour: str, t_s: float) -> bool:
+    """Whether a lamp of a light bar is lit: two cycles a second, red in the first half, blue in the second."""
+    phase = (2.0 * t_s + (0.5 if colour == "blue" else 0.0)) % 1.0
+    return phase < 0.18 or 0.26 <= phase < 0.44

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scripts.footage.camera import Camera
 from scripts.footage.fleet import BODY_TYPES
-from scripts.footage.scenario import Scenario, Vehicle
+from scripts.footage.scenario import Light, Scenario, Vehicle
 from scripts.footage.trajectory import Pose, Trajectory
 
 Array: TypeAlias = NDArray[Any]
@@ -53,9 +53,22 @@ def variant_of(vehicle: Vehicle) -> str:
     return vehicle.body + "_" + "".join("h" if worn else "b" for worn in vehicle.helmets)
 
 
+SHADOW_PX_PER_M = 24
+
+
+def shadow_heading_deg(light: Light, heading_deg: float) -> float:
+    """Heading a vehicle's shadow is rendered at: without a sun always north, and turned when it is laid."""
+    return heading_deg if light.sun else 0.0
+
+
 def shadow_name(variant: str, heading_deg: float) -> str:
     """Name of the shadow picture of a mesh at a heading, which is taken to 3 degrees."""
     return f"shadow_{variant}_{round(heading_deg / 3) * 3 % 360}"
+
+
+def shadow_size_m(body_name: str, light: Light) -> float:
+    """Side of the square a shadow picture shows, centred below the middle of the front bumper."""
+    return 2 * (BODY_TYPES[body_name].length_m + light.shadow_reach_m)
 
 
 def to_world(points_m: Array, pose: Pose) -> Array:
@@ -111,7 +124,7 @@ def plan_keys(
             if window is None or not in_picture(camera, window):
                 continue
             key = Key(name, len(made), pose, key_window(camera, window))
-            if not made or _differs(camera, made[-1].pose, pose):
+            if not made or _distance(camera, made[-1].pose, pose) >= scenario.key_spacing:
                 made.append(key)
             last_seen = key
         if last_seen is not None and made and _distance(camera, made[-1].pose, last_seen.pose) > 0.03:
@@ -156,7 +169,3 @@ def _distance(camera: Camera, a: Pose, b: Pose) -> float:
     turn = abs((a.heading_deg - b.heading_deg + 180) % 360 - 180)
     angle = math.degrees(math.acos(float(np.clip(va @ vb, -1, 1))))
     return max(abs(math.log(da / db)) / DISTANCE_STEP, angle / DIRECTION_STEP_DEG, turn / HEADING_STEP_DEG)
-
-
-def _differs(camera: Camera, a: Pose, b: Pose) -> bool:
-    return _distance(camera, a, b) >= 1.0

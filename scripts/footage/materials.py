@@ -42,6 +42,8 @@ SURFACES: dict[str, Surface] = {
     "wood": Surface((0.20, 0.12, 0.06), 0.8),
     "sack": Surface((0.50, 0.46, 0.36), 0.9),
     "reflector": Surface((0.55, 0.02, 0.02), 0.4),
+    "beacon_red": Surface((0.35, 0.01, 0.012), 0.12, coat=1.0),
+    "beacon_blue": Surface((0.012, 0.04, 0.40), 0.12, coat=1.0),
     "plate": Surface((0.62, 0.62, 0.61), 0.45),
     "pole": Surface((0.30, 0.31, 0.31), 0.5, 0.4),
     "head": Surface((0.012, 0.012, 0.012), 0.5),

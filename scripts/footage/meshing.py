@@ -173,6 +173,23 @@ def link(item: Any) -> Any:
     return item
 
 
+def lettering(text: str, width: float, height: float) -> Any:
+    """A flat mesh of a text in Blender's own font, centred on the origin in the xy plane, at most this large."""
+    curve = bpy.data.curves.new("lettering", "FONT")
+    curve.body, curve.align_x, curve.align_y = text, "CENTER", "CENTER"
+    item = link(bpy.data.objects.new("lettering", curve))
+    graph = bpy.context.evaluated_depsgraph_get()
+    mesh = bpy.data.meshes.new_from_object(item.evaluated_get(graph), depsgraph=graph)
+    bpy.data.objects.remove(item)
+    low = [min(v.co[k] for v in mesh.vertices) for k in (0, 1)]
+    high = [max(v.co[k] for v in mesh.vertices) for k in (0, 1)]
+    scale = min(width / (high[0] - low[0]), height / (high[1] - low[1]))
+    middle = Vector(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, 0.0))
+    for vertex in mesh.vertices:
+        vertex.co = (vertex.co - middle) * scale
+    return mesh
+
+
 def skinned(
     builder: MeshBuilder, joints: dict[str, tuple[float, ...]], bones: list[tuple[str, str]], material: str
 ) -> None:

@@ -64,12 +64,27 @@ def build(scenario: Scenario, folder: Path) -> Network:
             ET.SubElement(edges, "edge", {"id": f"in_{arm}", "from": arm, "to": STRAIGHT[arm], **common})
     ET.ElementTree(nodes).write(folder / "nodes.nod.xml")
     ET.ElementTree(edges).write(folder / "edges.edg.xml")
+    if junction and road.turn_lanes is not None:
+        connections = ET.Element("connections")
+        for lane, turn in enumerate(road.turn_lanes):
+            to = {"straight": STRAIGHT, "left": LEFT, "right": RIGHT}[turn]["south"]
+            width = road.lanes if turn == "straight" else road.cross_lanes
+            # a turn ends in the lane on its own side
+            target = {"left": 0, "right": width - 1, "straight": min(lane, width - 1)}[turn]
+            ET.SubElement(
+                connections,
+                "connection",
+                {"from": "in_south", "to": f"out_{to}", "fromLane": f"{lane}", "toLane": f"{target}"},
+            )
+        ET.ElementTree(connections).write(folder / "connections.con.xml")
     path = folder / "road.net.xml"
     command = [
         binary("netconvert"), "--lefthand", "-n", str(folder / "nodes.nod.xml"), "-e", str(folder / "edges.edg.xml"),
         "-o", str(path), "--offset.disable-normalization", "--no-turnarounds", "--junctions.corner-detail", "8",
         "--tls.left-green.time", "0",
     ]  # fmt: skip
+    if junction and road.turn_lanes is not None:
+        command += ["-x", str(folder / "connections.con.xml")]
     subprocess.run(command, check=True, capture_output=True)
     links = {}
     for connection in ET.parse(path).getroot().iter("connection"):

@@ -8,12 +8,16 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.footage.camera import Camera
 from scripts.footage.fleet import BODY_TYPES
 from scripts.footage.numberplates import Plate, draw_plate
 from scripts.footage.scenario import FrameRate, Scenario
 from scripts.footage.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from scripts.footage.keys import Key
 
 
 def frame_ticks(rate: FrameRate, duration_s: float, seed: int) -> list[int]:
@@ -44,6 +48,27 @@ class Project:
     folder: Path
 
     @cached_property
+    def base(self) -> Project | None:
+        """The scene this one shares its traffic and its pictures with, in the folder beside its own."""
+        like = self.scenario.like
+        return None if like is None else Project(like, self.folder.parent / like.id)
+
+    @property
+    def pictures(self) -> Path:
+        """Where Blender's pictures lie."""
+        return self.folder if self.base is None else self.base.pictures
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        """The key pictures; the same whatever the frame rate."""
+        if self.base is not None:
+            return self.base.keys
+        from scripts.footage.keys import plan_keys
+
+        times_s = [k / 25 for k in range(int(self.scenario.duration_s * 25))]
+        return plan_keys(self.scenario, self.camera, self.trajectories, times_s)
+
+    @cached_property
     def camera(self) -> Camera:
         """The camera as planned."""
         plan = self.scenario.camera
@@ -67,6 +92,8 @@ class Project:
     @cached_property
     def trajectories(self) -> dict[str, Trajectory]:
         """Every vehicle's motion, from SUMO."""
+        if self.base is not None:
+            return self.base.trajectories
         from scripts.footage import traffic
 
         # a folder of its own: several processes may work on one scene
@@ -76,6 +103,8 @@ class Project:
     @cached_property
     def plates(self) -> dict[str, Plate]:
         """Every vehicle's number plate; no two alike."""
+        if self.base is not None:
+            return self.base.plates
         made: dict[str, Plate] = {}
         for vehicle in self.scenario.vehicles:
             rnd = random.Random(f"plate/{self.scenario.id}/{self.scenario.seed}/{vehicle.id}")

@@ -44,7 +44,7 @@ class Sensor:
                 rows = np.array([self.sway_px(t_s + plan.rolling_s * r / len(x)) for r in range(len(x))], np.float32)
                 dx, dy = rows[:, :1], rows[:, 1:]
             else:
-                dx, dy = np.float32(shift[0]), np.float32(shift[1])
+                dx, dy = np.array([[shift[0]]], np.float32), np.array([[shift[1]]], np.float32)
             image = cv2.remap(image, x - dx, y - dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         rng = np.random.default_rng([self._project.scenario.seed, index])
         if self._project.scenario.light.rain:
@@ -53,12 +53,14 @@ class Sensor:
             image = cv2.GaussianBlur(image, (0, 0), plan.softness_px)
         if plan.noise:
             # shot noise grows with the root of the signal; colour noise is weaker and coarser
-            strength = plan.noise * np.sqrt(np.clip(image.mean(axis=2, keepdims=True), 4, 255) / 110)
-            luma = rng.standard_normal(image.shape[:2], np.float32)[..., None]
-            chroma = rng.standard_normal((image.shape[0] // 2, image.shape[1] // 2, 3), np.float32)
-            chroma = cv2.resize(chroma, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-            image = image + strength * (luma + 0.5 * chroma)
-        picture = np.clip(image + 0.5, 0, 255).astype(np.uint8)
+            grey = cv2.transform(image, np.full((1, 3), 1 / 330, np.float32))
+            strength = plan.noise * cv2.sqrt(np.clip(grey, 4 / 110, 255 / 110))
+            luma = rng.standard_normal(image.shape[:2], np.float32)
+            coarse = rng.standard_normal((image.shape[0] // 2, image.shape[1] // 2, 3), np.float32)
+            chroma = cv2.resize(0.5 * coarse, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+            image = cv2.add(image, cv2.multiply(cv2.merge([strength] * 3), cv2.add(chroma, cv2.merge([luma] * 3))))
+        # rounds and clips
+        picture = np.asarray(cv2.convertScaleAbs(np.maximum(image, 0.0)), np.uint8)
         if plan.clock:
             self._burn_clock(picture, t_s)
         return picture, shift
@@ -103,6 +105,6 @@ def _rain(image: Array, rng: np.random.Generator) -> Array:
         strict=True,
     ):
         cv2.line(streaks, (int(x), int(y)), (int(x + slant), int(y + length)), float(value), 1, cv2.LINE_AA)
-    streaks = cv2.GaussianBlur(streaks, (0, 0), 0.8)
+    soft = np.asarray(cv2.GaussianBlur(streaks, (0, 0), 0.8))
     hazy = image * 0.93 + np.array([150, 146, 142], np.float32) * 0.07
-    return np.asarray(hazy + streaks[..., None], np.float32)
+    return np.asarray(hazy + soft[..., None], np.float32)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.footage import raster
-from scripts.footage.compositor import SHADOW_PX_PER_M, Compositor
-from scripts.footage.keys import Key, seen_from, shadow_name, to_world, variant_of
+from scripts.footage.compositor import Compositor
+from scripts.footage.keys import SHADOW_PX_PER_M, Key, seen_from, shadow_name, to_world, variant_of
 from scripts.footage.numberplates import picture
 from scripts.footage.trajectory import Pose
 

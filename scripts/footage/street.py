@@ -14,17 +14,13 @@ from mathutils import Matrix, Vector
 
 from scripts.footage import materials
 from scripts.footage.camera import Camera
-from scripts.footage.meshing import MeshBuilder, link
-from scripts.footage.scenario import Light, Scenario
+from scripts.footage.meshing import MeshBuilder, lettering, link
+from scripts.footage.scenario import HEAD_FOOT_M, HEAD_HOUSING_M, Light, Scenario, Turn, head_place
 
-HEAD_HOUSING_M = (0.30, 0.78)
-"""Width and height of a signal head's housing (three 200 mm lamps)."""
-HEAD_FOOT_M = 2.0
 LAMP_COLOURS = {"green": (0.02, 0.9, 0.35), "amber": (1.0, 0.50, 0.02), "red": (1.0, 0.006, 0.004)}
 LAMP_STRENGTH = {"green": 0.75, "amber": 1.1, "red": 1.5}
 EXPOSURE = {"day": 0.25, "low_sun": 0.35, "overcast": 0.2, "dusk": 1.0, "night": 1.1}
 """Of the picture, stops."""
-_KERB_RADIUS_M = 4.0
 _REACH_M = 170.0
 
 
@@ -35,19 +31,6 @@ class Street:
     heads: list[SignalHead]
     ground: list[Any]
     """Objects vehicles cast shadows on."""
-
-
-def head_box_m(scenario: Scenario) -> tuple[Vector, Vector]:
-    """Two opposite corners of the watched near-side head's face, world metres."""
-    x, y = head_place(scenario)
-    half, height = HEAD_HOUSING_M[0] / 2, HEAD_HOUSING_M[1]
-    return Vector((x - half, y - 0.12, HEAD_FOOT_M)), Vector((x + half, y - 0.12, HEAD_FOOT_M + height))
-
-
-def head_place(scenario: Scenario) -> tuple[float, float]:
-    """Where the watched near-side head stands: on the left kerb, at the stop line."""
-    road = scenario.road
-    return -road.lanes * road.lane_width_m - 0.72, road.stop_line_y_m + 0.3
 
 
 class SignalHead:
@@ -105,19 +88,59 @@ def build(scenario: Scenario) -> Street:
     heads = []
     road = scenario.road
     if road.kind == "junction":
-        x, y = head_place(scenario)
         edge = road.lanes * road.lane_width_m
         far = road.cross_lanes * road.lane_width_m
         heads = [
-            SignalHead("near", x, y, HEAD_FOOT_M),
+            SignalHead("near", *head_place(road), HEAD_FOOT_M),
             SignalHead("far", -edge - 1.2, far + 4.0, 2.6),
             SignalHead("median", 0.0, far + 6.5, 2.6),
         ]
+        if scenario.right_head:
+            heads.append(SignalHead("right", *head_place(road, "right"), HEAD_FOOT_M))
+        if road.left_turn_on_red:
+            _permission_sign(*head_place(road))
     _surroundings(scenario)
     set_light(scenario.light)
     # matrices of new objects are stale until then
     bpy.context.view_layer.update()
     return Street(heads, ground)
+
+
+def _permission_sign(x: float, y: float) -> None:
+    """A blue board on the near head's pole that permits turning left on red: an arrow and BELOK KIRI LANGSUNG."""
+    blue = materials.plain("sign_blue", materials.Surface((0.008, 0.05, 0.30), 0.4))
+    white = materials.plain("sign_white", materials.Surface((0.75, 0.75, 0.75), 0.5))
+    wide, high, middle = 0.74, 0.66, HEAD_FOOT_M - 0.44
+    builder = MeshBuilder("near")
+    builder.box((0, 0.05, middle), (wide, 0.02, high), "white", 0.005, smooth=False)
+    board = link(bpy.data.objects.new("near", builder.finish()))
+    board.location = (x, y, 0)
+    panel = bpy.data.meshes.new("near")
+    a, b = wide / 2 - 0.02, high / 2 - 0.02
+    depth = 0.03
+    corners = [(-a, depth, middle - b), (a, depth, middle - b), (a, depth, middle + b), (-a, depth, middle + b)]
+    panel.from_pydata(corners, [], [(0, 1, 2, 3)])
+    panel.materials.append(blue)
+    link(bpy.data.objects.new("near", panel)).location = (x, y, 0)
+    arrow = bpy.data.meshes.new("near")
+    z = middle + 0.17
+    outline = [
+        (-0.28, z),
+        (-0.12, z - 0.11),
+        (-0.12, z - 0.045),
+        (0.26, z - 0.045),
+        (0.26, z + 0.045),
+        (-0.12, z + 0.045),
+        (-0.12, z + 0.11),
+    ]
+    arrow.from_pydata([(px, depth - 0.004, pz) for px, pz in outline], [], [(0, 1, 2, 6), (2, 3, 4, 5)])
+    arrow.materials.append(white)
+    link(bpy.data.objects.new("near", arrow)).location = (x, y, 0)
+    for text, at in (("BELOK KIRI", middle - 0.08), ("LANGSUNG", middle - 0.23)):
+        made = lettering(text, wide - 0.12, 0.13)
+        made.materials.append(white)
+        item = link(bpy.data.objects.new("near", made))
+        item.location, item.rotation_euler = (x, y + depth - 0.004, at), (math.pi / 2, 0, 0)
 
 
 def set_camera(camera: Camera) -> None:
@@ -184,6 +207,8 @@ class _Painter:
         self._scenario = scenario
         self._wet = scenario.light.rain
         self._height = 0.002
+        # who turns left from a lane of his own cuts the corner
+        self._kerb_radius_m = 4.0 if scenario.road.turn_lanes is None else 6.0
         self._asphalt = _asphalt(wet=self._wet)
         self._white = _marking("mark", (0.62, 0.62, 0.60), wet=self._wet)
         self._yellow = _marking("mark_yellow", (0.62, 0.42, 0.05), wet=self._wet)
@@ -243,7 +268,7 @@ class _Painter:
         self._made.append(link(bpy.data.objects.new("kerb", builder.finish())))
 
     def _corner(self, sx: int, sy: int, edge: float, far: float) -> None:
-        r, wide = _KERB_RADIUS_M, 2.6
+        r, wide = self._kerb_radius_m, 2.6
         cx, cy = sx * (edge + r), sy * (far + r)
         angles = [math.pi / 2 * k / 10 for k in range(11)]
         arc = [(cx - sx * r * math.cos(a), cy - sy * r * math.sin(a)) for a in angles]
@@ -291,13 +316,24 @@ class _Painter:
             while x < half - 0.3:
                 self._mark(x, x + 0.5, -crossing, -crossing + 2.8, turn)
                 x += 1.0
-            for lane in range(lanes):
-                self._arrow(-half + (lane + 0.5) * w, -line - 7.5, turn)
+            straight: Turn = "straight"
+            ways = road.turn_lanes if k == 0 and road.turn_lanes else (straight,) * lanes
+            for lane, way in enumerate(ways):
+                self._arrow(-half + (lane + 0.5) * w, -line - 7.5, turn, way)
 
-    def _arrow(self, x: float, y: float, turn: float) -> None:
-        self._mark(x - 0.09, x + 0.09, y, y + 2.9, turn)
+    def _arrow(self, x: float, y: float, turn: float, way: Turn = "straight") -> None:
         c, s = math.cos(turn), math.sin(turn)
-        tip = [(x - 0.42, y + 2.9), (x + 0.42, y + 2.9), (x, y + 4.5)]
+        if way == "straight":
+            self._mark(x - 0.09, x + 0.09, y, y + 2.9, turn)
+            tip = [(x - 0.42, y + 2.9), (x + 0.42, y + 2.9), (x, y + 4.5)]
+        else:
+            side = -1.0 if way == "left" else 1.0
+            x -= side * 0.3
+            self._mark(x - 0.09, x + 0.09, y, y + 3.2, turn)
+            self._mark(min(x, x + side * 0.55), max(x, x + side * 0.55), y + 3.2, y + 3.75, turn)
+            tip = [(x + side * 0.55, y + 2.6), (x + side * 1.15, y + 3.475), (x + side * 0.55, y + 4.35)]
+            tip = tip if side > 0 else tip[::-1]
+            tip = tip[::-1]
         self._flat("arrow", [(px * c - py * s, px * s + py * c) for px, py in tip], self._white)
 
     def _yellow_box(self, edge: float, far: float) -> None:
@@ -343,10 +379,10 @@ class _Painter:
                 for y in range(-120, 120, 8):
                     self._mark(x - 0.06, x + 0.06, y, y + 3)
         # surveyed bars across the carriageway, as on real speed-check sites
-        for y in road.section_y_m:
+        for bar_y in road.section_y_m:
             for lane in range(road.lanes):
                 x = -edge + lane * w
-                self._mark(x + 0.35, x + w - 0.35, y - 0.10, y + 0.10)
+                self._mark(x + 0.35, x + w - 0.35, bar_y - 0.10, bar_y + 0.10)
 
 
 def _surroundings(scenario: Scenario) -> None:
@@ -371,18 +407,18 @@ def _surroundings(scenario: Scenario) -> None:
             item.scale = (rnd.uniform(0.8, 1.15),) * 3
     builder = MeshBuilder("lamp_posts")
     # at a junction the nearest posts stand a little before it
-    rows = [s * (clear + 7.0 + 24 * k) for s in (1, -1) for k in range(4)] if junction else list(range(-87, 95, 30))
-    for y in rows:
+    beside = [s * (clear + 7.0 + 24 * k) for s in (1, -1) for k in range(4)]
+    for post_y in beside if junction else [float(k) for k in range(-87, 95, 30)]:
         for sign in (1, -1):
-            builder.cylinder((sign * (edge + 0.8), y, 3.75), 0.09, 7.5, "pole", "Z", 12)
-            builder.tube((sign * (edge + 0.8), y, 7.4), (sign * (edge - 1.6), y, 7.9), 0.05, "pole")
-            builder.box((sign * (edge - 1.8), y, 7.9), (0.6, 0.25, 0.1), "white", 0.03)
+            builder.cylinder((sign * (edge + 0.8), post_y, 3.75), 0.09, 7.5, "pole", "Z", 12)
+            builder.tube((sign * (edge + 0.8), post_y, 7.4), (sign * (edge - 1.6), post_y, 7.9), 0.05, "pole")
+            builder.box((sign * (edge - 1.8), post_y, 7.9), (0.6, 0.25, 0.1), "white", 0.03)
             if scenario.light.kind in ("dusk", "night"):
                 lamp = bpy.data.lights.new("street_lamp", "SPOT")
                 lamp.energy = 1000.0 if scenario.light.kind == "night" else 350.0
                 lamp.color, lamp.spot_size, lamp.spot_blend = (1.0, 0.86, 0.66), math.radians(155), 0.5
                 lamp.shadow_soft_size = 0.25
-                link(bpy.data.objects.new("street_lamp", lamp)).location = (sign * (edge - 1.8), y, 7.8)
+                link(bpy.data.objects.new("street_lamp", lamp)).location = (sign * (edge - 1.8), post_y, 7.8)
     link(bpy.data.objects.new("lamp_posts", builder.finish()))
 
 

@@ -83,6 +83,8 @@ def _lights(scenario: Scenario, net: network.Network, t: float) -> str:
         state = watched if arm in ("south", "north") else crossing
         if direction == "l" and scenario.road.left_turn_on_red:
             state = "green"
+        if arm == "south" and direction == "r" and scenario.right_head:
+            state = scenario.shown_at("right", t)
         letter = _LETTER[state]
         letters.append("g" if letter == "G" and direction == "r" else letter)
     return "".join(letters)
@@ -141,8 +143,9 @@ class _Driver:
         while self._todo and t >= self._todo[0].at_s:
             self._current = self._todo.pop(0)
             if self._current.lane is not None:
-                libsumo.vehicle.setLaneChangeMode(name, 0)
-                libsumo.vehicle.changeLane(name, self._current.lane, 60.0)
+                # the whole way at once: a request for a lane ends when its border is crossed
+                lanes = self._current.lane - libsumo.vehicle.getLaneIndex(name)
+                libsumo.vehicle.changeSublane(name, lanes * libsumo.lane.getWidth(libsumo.vehicle.getLaneID(name)))
         now = self._current
         if now is None:
             return

@@ -37,6 +37,13 @@ class CameraTruth(_Model):
         Row3, Field(description="Ground metres (X, Y, 1) to undistorted pixels; bottom-right entry 1.")
     ]
     shutter_s: float
+    rolling_s: Annotated[
+        float,
+        Field(
+            description="From the first row's exposure to the last's, for moving vehicles too: a point seen in row r "
+            "of h is shown as it was r / h of this after the frame's t_s. Positions are those at t_s."
+        ),
+    ] = 0.0
 
 
 class PlateTruth(_Model):
@@ -91,7 +98,7 @@ class FrameTruth(_Model):
     index: int
     pts: Annotated[int, Field(description="Presentation timestamp in the file, in ticks of time_base.")]
     t_s: Annotated[float, Field(description="pts / time_base, seconds since the first frame.")]
-    signal: Annotated[State, Field(description="Watched head.")]
+    signal: Annotated[State, Field(description="Watched head (the near one).")]
     sway_px: Annotated[Number2, Field(description="How far the picture stands off the calibrated place.")]
     vehicles: list[SeenTruth]
 
@@ -117,12 +124,21 @@ class EventTruth(_Model):
     ]
     vehicle: str
     t_s: float
-    signal: State = "none"
+    signal: Annotated[State, Field(description="What the head that governs the vehicle's lane shows.")] = "none"
     speed_kmh: Annotated[float | None, Field(description="At the line; over the zone: mean.")] = None
     max_kmh: float | None = None
     min_kmh: float | None = None
     red_elapsed_s: float | None = None
     note: str = ""
+
+
+class HeadTruth(_Model):
+    """A signal head that governs lanes of the watched arm."""
+
+    id: str
+    box_px: Box
+    lanes: Annotated[list[int], Field(description="Lanes it governs, 0 is the kerb lane.")]
+    spans: Annotated[list[SpanTruth], Field(description="What it shows, from its controller.")]
 
 
 class RoadTruth(_Model):
@@ -137,11 +153,18 @@ class RoadTruth(_Model):
     second_line_m: Line | None
     zone_m: list[Number2]
     section_lines_m: tuple[Line, Line]
-    head_box_px: Box | None
+    head_box_px: Annotated[Box | None, Field(description="The watched head (the near one).")]
+    turn_lanes: Annotated[
+        list[Literal["straight", "left", "right"]] | None, Field(description="Where each lane leads, kerb lane first.")
+    ] = None
+    left_turn_on_red: Annotated[bool, Field(description="A sign permits it from the left-turn lane.")] = False
+    heads: Annotated[list[HeadTruth], Field(description="Where lanes have heads of their own: all of them.")] = []
 
 
 class Truth(_Model):
     """A scene's truth."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_: Annotated[Literal["etle.truth/1"], Field(alias="schema")]
     scene: str

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts.footage.camera import Camera
+from scripts.footage.camera import Camera, rolled
 
 POINTS = np.array([[-4.0, -10.0, 0.0], [1.0, 5.0, 0.0], [-2.0, -3.0, 1.2], [-5.5, 12.0, 2.4]])
 
@@ -43,3 +43,29 @@ def test_a_wider_picture_keeps_the_directions() -> None:
     seen, _ = cam.project_ideal(POINTS)
     wide, _ = cam.grown(50).project_ideal(POINTS)
     np.testing.assert_allclose(wide, seen + 50, atol=1e-9)
+
+
+def test_a_rolling_shutter_sees_a_moving_point_in_the_row_that_is_exposed_then() -> None:
+    cam, rolling_s = camera(), 0.02
+    velocity = np.array([0.4, 22.0, 0.0])
+    first, first_depth = cam.project_ideal(POINTS)
+    last, last_depth = cam.project_ideal(POINTS + rolling_s * velocity)
+    seen, depth = rolled(first, last, first_depth, last_depth, 0, cam.height)
+    for k, point in enumerate(POINTS):
+        # by search: the time at which the point stands in the row that is exposed at that time
+        times = np.linspace(-rolling_s, 2 * rolling_s, 60001)
+        rows = cam.project_ideal(point + times[:, None] * velocity)[0][:, 1]
+        t = times[np.argmin(np.abs(rows / cam.height * rolling_s - times))]
+        expected, expected_depth = cam.project_ideal(point + t * velocity)
+        # the motion is taken as straight in the picture, which it is to this
+        np.testing.assert_allclose(seen[k], expected[0], atol=0.05)
+        assert depth[k] == pytest.approx(expected_depth[0], abs=1e-3)
+    assert np.abs(seen - first).max() > 0.5
+
+
+def test_a_standing_point_is_seen_where_it_is() -> None:
+    cam = camera()
+    first, depth = cam.project_ideal(POINTS)
+    seen, seen_depth = rolled(first, first, depth, depth, 24, cam.height)
+    np.testing.assert_array_equal(seen, first)
+    np.testing.assert_array_equal(seen_depth, depth)

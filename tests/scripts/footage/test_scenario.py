@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from scripts.footage.fleet import beacon_on
 from scripts.footage.project import frame_ticks
 from scripts.footage.scenario import FrameRate, Scenario, load_scenario
 
@@ -21,8 +23,8 @@ def test_scenario_files_are_valid(path: Path) -> None:
     assert any(vehicle.kind not in ("red_light", "speeding", None) for vehicle in scenario.vehicles)
 
 
-def raw() -> dict[str, object]:
-    data: dict[str, object] = yaml.safe_load((FILES[0].parent / "junction-day.yaml").read_text("utf-8"))
+def raw() -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load((FILES[0].parent / "junction-day.yaml").read_text("utf-8"))
     return data
 
 
@@ -33,7 +35,7 @@ def test_unknown_keys_are_refused() -> None:
 
 def test_unknown_bodies_are_refused() -> None:
     data = raw()
-    data["vehicles"] = [{**data["vehicles"][0], "body": "hovercraft"}]  # type: ignore[index]
+    data["vehicles"] = [{**data["vehicles"][0], "body": "hovercraft"}]
     with pytest.raises(ValidationError, match="hovercraft"):
         Scenario.model_validate(data)
 
@@ -57,3 +59,69 @@ def test_variable_rate_varies_and_repeats_with_its_seed() -> None:
     steps = {b - a for a, b in pairwise(ticks)}
     assert len(steps) > 20
     assert min(steps) > 0
+
+
+def turns() -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load((FILES[0].parent / "junction-turns.yaml").read_text("utf-8"))
+    return data
+
+
+def test_each_lane_is_governed_by_its_own_head() -> None:
+    scenario = Scenario.model_validate(turns())
+    # the kerb lane turns left, which a sign permits on red
+    assert [scenario.head_of(lane) for lane in range(3)] == [None, "near", "right"]
+    assert Scenario.model_validate(raw()).head_of(1) == "near"
+    green = [(start, end) for state, start, end in scenario.changes("right") if state == "green"]
+    [(start, end)] = green
+    assert scenario.shown_at("near", (start + end) / 2) == "red"
+    assert scenario.shown_at("right", (start + end) / 2) == "green"
+    assert scenario.shown_at(None, 1.0) == "none"
+
+
+def test_without_the_sign_the_left_turn_lane_has_a_head() -> None:
+    data = turns()
+    data["road"]["left_turn_on_red"] = False
+    assert Scenario.model_validate(data).head_of(0) == "near"
+
+
+def test_turn_lanes_and_heads_must_fit() -> None:
+    data = turns()
+    data["road"]["turn_lanes"] = ["left", "straight"]
+    with pytest.raises(ValidationError, match="turn_lanes names 2 lanes"):
+        Scenario.model_validate(data)
+    data["road"]["turn_lanes"] = ["left", "straight", "straight"]
+    with pytest.raises(ValidationError, match="needs a right-turn lane"):
+        Scenario.model_validate(data)
+    data = turns()
+    del data["signal"][0]["right"]
+    with pytest.raises(ValidationError, match="every phase"):
+        Scenario.model_validate(data)
+
+
+def test_only_an_emergency_vehicle_has_beacons() -> None:
+    data = raw()
+    data["vehicles"] = [{**data["vehicles"][0], "beacons": True}]
+    with pytest.raises(ValidationError, match="no beacons"):
+        Scenario.model_validate(data)
+
+
+def test_beacons_flash_by_turns() -> None:
+    times = [k / 100 for k in range(100)]
+    red, blue = ([beacon_on(colour, t) for t in times] for colour in ("red", "blue"))
+    assert 20 < sum(red) < 60
+    assert 20 < sum(blue) < 60
+    assert not any(a and b for a, b in zip(red, blue, strict=True))
+
+
+def test_a_scene_like_another_shares_everything_but_the_recording() -> None:
+    folder = FILES[0].parent
+    first, second = (load_scenario(folder / f"arterial-lanes{name}.yaml") for name in ("", "-15fps"))
+    assert second.like == first
+    assert (second.vehicles, second.road) == (first.vehicles, first.road)
+    assert second.camera.frame_rate.fps == 15
+    with pytest.raises(ValidationError, match="only in its recording"):
+        Scenario.model_validate(
+            {**second.model_dump(by_alias=True), "road": {**first.road.model_dump(), "limit_kmh": 60}}
+        )
+    with pytest.raises(ValidationError, match="cannot last longer"):
+        Scenario.model_validate({**second.model_dump(by_alias=True), "duration_s": 50})
