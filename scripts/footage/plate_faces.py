@@ -30,6 +30,8 @@ SIDES_MM: dict[Size, tuple[tuple[int, int], ...]] = {
     "car": ((430, 135), (430, 135), (395, 135)), "motorcycle": ((275, 110), (275, 110), (250, 105)),
 }  # fmt: skip
 """Plate sizes in use, the older ones last."""
+STACKED_MM = ((200, 150), (220, 160), (260, 170))
+"""Squarer ones, home-made or painted on a body, that hold the number in two rows; an estimate."""
 COLOUR_WEIGHTS: dict[Colours, float] = {
     "white": 0.42, "black": 0.37, "yellow": 0.10, "red": 0.05, "green": 0.02, "electric": 0.04,
 }  # fmt: skip
@@ -104,11 +106,11 @@ def draw_face(rnd: random.Random, rng: np.random.Generator, *, blank: bool = Fal
         blank: Leave the text out; the result's text is empty.
     """
     size: Size = "motorcycle" if rnd.random() < 0.38 else "car"
-    wide_mm, high_mm = rnd.choice(SIDES_MM[size])
+    rows = 2 if rnd.random() < 0.06 else 1
+    wide_mm, high_mm = rnd.choice(STACKED_MM if rows == 2 and rnd.random() < 0.6 else SIDES_MM[size])
     width, height = WIDTH_PX, round(WIDTH_PX * high_mm / wide_mm)
     colours = rnd.choices(list(COLOUR_WEIGHTS), list(COLOUR_WEIGHTS.values()))[0]
     region, number, series = random_text(rnd)
-    rows = 2 if rnd.random() < 0.06 else 1
     flat = size == "motorcycle" and rows == 1 and rnd.random() < 0.4
     hand = Hand(rnd, stretched=flat)
     dated = rnd.random() > 0.06
@@ -116,7 +118,7 @@ def draw_face(rnd: random.Random, rng: np.random.Generator, *, blank: bool = Fal
     if rows == 1:
         spots = _one_row(characters, [region, number, series], hand, rnd, size, flat=flat, dated=dated)
     else:
-        lines = rnd.choice([([region, number], [series]), ([region], [number, series]), ([region, number, series], [])])
+        lines = ([region, number], [series]) if series and rnd.random() < 0.6 else ([region], [number, series])
         spots = _two_rows(characters, lines, hand, rnd, dated=dated)
     text_box = (min(s[0] for s in spots), min(s[1] for s in spots), max(s[2] for s in spots), max(s[3] for s in spots))
     text = region + number + series
@@ -203,7 +205,6 @@ def _two_rows(
 ) -> list[Spot]:
     height = canvas.shape[0]
     kept = [[group for group in line if group] for line in lines]
-    kept = [line for line in kept if line]
     low = 0.80 if dated else 0.94
     each = (low - 0.06) / len(kept)
     cap = height * each * rnd.uniform(0.74, 0.88)

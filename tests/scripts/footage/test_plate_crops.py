@@ -143,3 +143,19 @@ def test_files_hold_what_the_generator_makes(tmp_path: Path) -> None:
         image = cv2.imread(str(tmp_path / row["image"]))
         assert image.shape == crop.image.shape
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_face_of_two_rows_has_ink_in_both() -> None:
+    rnd, rng = random.Random(8), np.random.default_rng(8)
+    found = 0
+    for _ in range(120):
+        face = plate_faces.draw_face(rnd, rng)
+        x1, y1, x2, y2 = (round(v) for v in face.text_box)
+        lines = (face.ink[y1:y2, x1:x2].max(axis=1) > 100).astype(int)
+        gaps = int((np.diff(lines) == -1).sum()) + int(lines[-1])
+        if face.rows == 2:
+            found += 1
+            assert gaps == 2, face.text
+        else:
+            assert gaps == 1, face.text
+    assert found >= 3
