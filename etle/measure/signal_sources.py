@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etle.types import SignalInterval, SignalState
 
@@ -85,11 +86,12 @@ def clock_offset(
         return NoOffset("the recording shows no clear change of the signal", False)
     if not logged:
         return NoOffset("the log holds no change of this signal group", True)
-    ways = [d for s in seen for e in logged if _same(s, e) and abs(d := e.t_s - s.t_s) <= search_s]
+    log = _Logged(logged)
+    ways = [float(t_s) - change.t_s for change in seen for t_s in log.within(change, search_s)]
     if not ways:
         return NoOffset(f"no change in the log fits one in the picture within {search_s:.0f} s", True)
     ranked = sorted(
-        ((len(match), -sum(abs(r) for r in match), d) for d in ways if (match := _residuals(seen, logged, d))),
+        ((len(match), -sum(abs(r) for r in match), d) for d in _distinct(ways) if (match := log.residuals(seen, d))),
         reverse=True,
     )
     count, _, best = ranked[0]
@@ -97,7 +99,7 @@ def clock_offset(
         return NoOffset(f"several offsets fit equally well ({count} of {len(seen)} changes)", False)
     near = [d for d in ways if abs(d - best) <= MATCH_S + max(c.half_s for c in (*seen, *logged))]
     value = float(np.median(near))
-    residuals = np.array(_residuals(seen, logged, value))
+    residuals = np.array(log.residuals(seen, value))
     expected = float(np.sqrt(np.mean([c.half_s**2 for c in seen]) / 3 + np.mean([c.half_s**2 for c in logged]) / 3))
     scatter = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
     # On a fixed plan every change falls alike between frames and ticks: resolutions do not average out. Scatter beyond
@@ -153,16 +155,18 @@ def disagreements(camera: Sequence[SignalInterval], controller: Sequence[SignalI
     A lamp's delay is allowed for. What either does not know contradicts nothing.
     """
     found = []
-    for seen in camera:
+    ends = np.array([i.end_s for i in controller])
+    for n, seen in enumerate(camera):
         if seen.state is SignalState.UNKNOWN:
             continue
-        for logged in controller:
+        for m in range(int(np.searchsorted(ends, seen.start_s, "right")), len(controller)):
+            logged = controller[m]
+            if logged.start_s >= seen.end_s:
+                break
             start, end = max(seen.start_s, logged.start_s), min(seen.end_s, logged.end_s)
             if end <= start or logged.state in (SignalState.UNKNOWN, seen.state):
                 continue
-            open_s = LATENCY_S + seen.start_u95_s + logged.start_u95_s + _next_u95(camera, seen) + _next_u95(
-                controller, logged
-            )  # fmt: skip
+            open_s = LATENCY_S + seen.start_u95_s + logged.start_u95_s + _u95(camera, n + 1) + _u95(controller, m + 1)
             if end - start > open_s:
                 found.append(Disagreement(start, end, seen.state, logged.state))
     return sorted(found, key=lambda d: d.start_s)
@@ -206,22 +210,35 @@ def _known(intervals: Sequence[SignalInterval]) -> list[tuple[SignalInterval, Si
     return [(a, b) for a, b in pairwise(intervals) if a.state in lit and b.state in lit and a.state is not b.state]
 
 
-def _same(seen: _Change, logged: _Change) -> bool:
-    return (seen.before, seen.after) == (logged.before, logged.after)
+class _Logged:
+    """The log's changes by kind, to look for the nearest to a time."""
+
+    def __init__(self, changes: Sequence[_Change]) -> None:
+        self._times: dict[tuple[SignalState, SignalState], NDArray[np.float64]] = {}
+        for kind in {(c.before, c.after) for c in changes}:
+            self._times[kind] = np.sort([c.t_s for c in changes if (c.before, c.after) == kind])
+        self._half_s = max(c.half_s for c in changes)
+
+    def within(self, seen: _Change, reach_s: float) -> NDArray[np.float64]:
+        """Times of the changes of the same kind within ``reach_s``."""
+        times = self._times.get((seen.before, seen.after), np.empty(0))
+        return times[np.searchsorted(times, seen.t_s - reach_s) : np.searchsorted(times, seen.t_s + reach_s, "right")]
+
+    def residuals(self, seen: Sequence[_Change], offset_s: float) -> list[float]:
+        """For each change of the camera that the log has as well: how far apart they are after the offset."""
+        found = []
+        for change in seen:
+            moved = _Change(change.t_s + offset_s, change.half_s, change.before, change.after)
+            near = self.within(moved, MATCH_S + change.half_s + self._half_s) - moved.t_s
+            if len(near):
+                found.append(float(near[np.argmin(np.abs(near))]))
+        return found
 
 
-def _residuals(seen: Sequence[_Change], logged: Sequence[_Change], offset_s: float) -> list[float]:
-    """For each change of the camera that the log has as well: how far apart they are after the offset."""
-    found = []
-    for change in seen:
-        off = [e.t_s - change.t_s - offset_s for e in logged if _same(change, e)]
-        nearest = min(off, key=abs, default=None)
-        reach = MATCH_S + change.half_s + max(e.half_s for e in logged)
-        if nearest is not None and abs(nearest) <= reach:
-            found.append(nearest)
-    return found
+def _distinct(offsets: Sequence[float]) -> list[float]:
+    """Offsets to try: of those that differ by less than a match could tell, one."""
+    return [float(d) for d in np.unique(np.round(np.asarray(offsets) / (MATCH_S / 10)) * (MATCH_S / 10))]
 
 
-def _next_u95(line: Sequence[SignalInterval], interval: SignalInterval) -> float:
-    later = [i.start_u95_s for i in line if i.start_s >= interval.end_s]
-    return later[0] if later else 0.0
+def _u95(line: Sequence[SignalInterval], which: int) -> float:
+    return line[which].start_u95_s if which < len(line) else 0.0

@@ -250,9 +250,10 @@ class HealthMonitor:
         times = np.array([s.t_s for s in known])
         offs = np.array([s.corners_px for s in known]).reshape(-1, 8)
         size = np.zeros(len(known))
-        for n, t_s in enumerate(times):
-            near = np.abs(times - t_s) <= _WINDOW_S
-            steady = float(_reach(np.median(offs[near], axis=0)))
+        firsts = np.searchsorted(times, times - _WINDOW_S)
+        lasts = np.searchsorted(times, times + _WINDOW_S, side="right")
+        for n in range(len(known)):
+            steady = float(_reach(np.median(offs[firsts[n] : lasts[n]], axis=0)))
             raw = float(_reach(offs[n]))
             size[n] = max(steady, raw if raw > _JOLT * self._limits.drift_px else 0.0)
         found = []
@@ -260,7 +261,7 @@ class HealthMonitor:
             "the calibration's reference picture" if self.reference_given else "the recording's first clean picture"
         )
         for start, stop, inside in _stretches(list(times), list(size > self._limits.drift_px), end_s):
-            most = float(size[np.isin(times, inside)].max())
+            most = float(size[(times >= inside[0]) & (times <= inside[-1])].max())
             text = (
                 f"the picture stands up to {most:.1f} px off {origin} at its corners, "
                 f"{self._limits.drift_px:g} px are tolerated"
@@ -403,7 +404,8 @@ def _stretches(times: Sequence[float], bad: Sequence[bool], end_s: float) -> lis
         stop = times[n + 1] if n + 1 < len(times) else end_s
         if found and n and bad[n - 1]:
             start, _, inside = found[-1]
-            found[-1] = (start, stop, [*inside, t_s])
+            inside.append(t_s)
+            found[-1] = (start, stop, inside)
         else:
             found.append((times[n - 1] if n else 0.0, stop, [t_s]))
     return found
