@@ -31,6 +31,8 @@ import etle
 from etle.documents.facts import measurement_rows
 from etle.documents.texts import LANGUAGES, Language, case_texts, local_time, number, uncertainty
 from etle.errors import EtleError, EvidenceError
+from etle.evidence.access import is_original
+from etle.evidence.redact import masked_outside
 
 _PICTURES = ("frame_before", "frame_at", "frame_after", "plate_closeup")
 _MARGIN = 17 * mm
@@ -147,9 +149,13 @@ def _check_case_file(facts: Mapping[str, Any], evidence_dir: Path, expected: str
 
 
 def _read_pictures(facts: Mapping[str, Any], evidence_dir: Path) -> dict[str, bytes]:
+    """The pictures a ticket shows: those with bystanders masked, and nothing that shows them."""
     pictures: dict[str, bytes] = {}
-    for file in facts.get("files") or ():
-        if file["role"] not in _PICTURES:
+    files = {file["role"]: file for file in facts.get("files") or ()}
+    boxes = {frame["role"]: tuple(frame["box_px"]) for frame in facts.get("frames") or () if "box_px" in frame}
+    for role in _PICTURES:
+        file = files.get(f"{role}_redacted") or files.get(role)
+        if file is None:
             continue
         path = evidence_dir / file["path"]
         try:
@@ -160,7 +166,8 @@ def _read_pictures(facts: Mapping[str, Any], evidence_dir: Path) -> dict[str, by
             raise EvidenceError(
                 "not the picture the case was stored with", where=path, remedy="Restore it from a backup"
             )
-        pictures[file["role"]] = content
+        # evidence made before masks were kept with it: everything but the vehicle itself is masked now
+        pictures[role] = masked_outside(content, boxes.get(role)) if is_original(file["role"]) else content
     return pictures
 
 

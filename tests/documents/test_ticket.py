@@ -232,3 +232,26 @@ def test_names_with_odd_characters_do_no_harm(made: tuple[dict[str, Any], Path],
     )
     assert len(PdfReader(buffer).pages) >= 2
     assert "<b>sari</i> & co" in _text(tmp_path / "t.pdf")
+
+
+def test_a_ticket_shows_masked_pictures_only(tmp_path: Path) -> None:
+    """The masked picture where there is one; where there is none, nothing but the vehicle is left to see."""
+    from etle.documents.ticket import _read_pictures
+
+    noise = np.random.default_rng(1).integers(0, 256, (120, 200, 3), np.uint8)
+    for name, image in (("a.jpg", noise), ("b.jpg", noise // 2), ("m.jpg", np.full_like(noise, 90))):
+        cv2.imwrite(str(tmp_path / name), image)
+    rows = (("frame_before", "a.jpg"), ("frame_at", "b.jpg"), ("frame_at_redacted", "m.jpg"))
+    facts = {
+        "frames": [{"role": "frame_before", "box_px": [50.0, 40.0, 100.0, 90.0]}],
+        "files": [
+            {"role": role, "path": name, "sha256": hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}
+            for role, name in rows
+        ],
+    }
+    found = _read_pictures(facts, tmp_path)
+    assert found["frame_at"] == (tmp_path / "m.jpg").read_bytes()
+    shown = cv2.imdecode(np.frombuffer(found["frame_before"], np.uint8), cv2.IMREAD_COLOR)
+    assert shown[45:85, 55:95].std() > 20
+    assert shown[:, :40].std(axis=(0, 1)).max() < 3
+    assert shown[100:, :].std(axis=(0, 1)).max() < 3
