@@ -7,6 +7,9 @@ from pathlib import Path, PurePosixPath
 
 from etle.cases.models import Case, EvidenceFile
 from etle.errors import EvidenceError, InputError
+from etle.evidence.access import Access, announce, is_original
+from etle.evidence.deployment import remote_store
+from etle.settings import get_settings
 
 CASE_FILE = "case.json"
 """The file of a case's evidence directory that holds its facts."""
@@ -29,19 +32,43 @@ def evidence_root(data_dir: Path, case: Case) -> Path:
     return data_dir.resolve() / check_relative(case.evidence_dir)
 
 
-def evidence_path(data_dir: Path, case: Case, file: EvidenceFile) -> Path:
+def evidence_path(
+    data_dir: Path, case: Case, file: EvidenceFile, *, viewer: str | None = None, purpose: str = "review"
+) -> Path:
     """The absolute path of one evidence file, with symbolic links followed.
+
+    A file that is not on this disk is fetched from the evidence store, where the deployment keeps one.
+
+    Args:
+        data_dir: Data directory of the deployment.
+        case: The case.
+        file: One of its files.
+        viewer: The account the file is handed to; a look at an original (without masks) is announced before it
+            happens. None for the program's own use.
+        purpose: Why, for the record of accesses.
 
     Raises:
         EvidenceError: The file is gone, or a link leads out of the case's directory.
+        StoreError: It is gone from this disk, and the evidence store does not answer.
     """
     root = evidence_root(data_dir, case).resolve()
     path = (root / check_relative(file.path)).resolve()
+    if viewer is not None and is_original(file.role):
+        announce(Access(case.case_key, file.path, viewer, purpose))
+    if not path.exists() and path.is_relative_to(root):
+        _fetch(case.case_key, root)
     if not path.is_relative_to(root) or not path.is_file():
         raise EvidenceError(
             "the evidence file is gone", where=f"{case.case_number}/{file.path}", remedy="Restore it from a backup"
         )
     return path
+
+
+def _fetch(key: str, root: Path) -> None:
+    """Bring a bundle back from the evidence store, where there is one and it has the bundle."""
+    store = remote_store(get_settings())
+    if store is not None and store.has(key):
+        store.download(key, root)
 
 
 def damaged_files(data_dir: Path, case: Case) -> list[str]:
