@@ -17,6 +17,7 @@ from rich.table import Column, Table
 from etle import __version__
 from etle._opencv import require_one_opencv
 from etle.cli_evidence import evidence_app
+from etle.cli_store import add_commands
 from etle.errors import EtleError, ExitCode, InputError
 from etle.settings import get_settings
 
@@ -41,6 +42,7 @@ for name, group in (
     ("models", models_app),
 ):
     app.add_typer(group, name=name)
+add_commands(app, cases_app)
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

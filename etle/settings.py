@@ -43,6 +43,17 @@ class Settings(BaseSettings):
     detector_size_px: Annotated[
         int, Field(ge=160, le=4096, multiple_of=32, description="Longest side of the picture given to the detector.")
     ] = 640
+    four_eyes: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_@.*, -]*$",
+            description="Cases two officers must verify: `all`, or kinds and sites, e.g. `speeding, red_light@site-1`.",
+        ),
+    ] = ""
+    retention_rules: Annotated[
+        Path | None,
+        Field(description="The department's own retention periods (YAML); default is the packaged file."),
+    ] = None
     seal_keys_dir: Annotated[
         Path | None,
         Field(
@@ -57,7 +68,8 @@ class Settings(BaseSettings):
         bool, Field(description="Mask the accused vehicle's plate too in pictures that leave the officer's screen.")
     ] = False
     redact_own_faces: Annotated[
-        bool, Field(description="Mask faces within the accused vehicle too in pictures that leave the officer's screen.")
+        bool,
+        Field(description="Mask faces within the accused vehicle too in pictures that leave the officer's screen."),
     ] = True
     secret_key: Annotated[SecretStr, Field(description="Signs session cookies; at least 32 characters.")] = SecretStr(
         INSECURE_SECRET

@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": COMMON | {"pipeline", "footage", "perception", "measure", "rules", "evidence", "cases", "law"},
     "demo": COMMON | {"batch", "cases", "documents"},
     "cli_evidence": COMMON | {"batch", "evidence"},
-    "cli": COMMON | {"cli_evidence", "batch", "cases", "demo", "measure", "perception", "web"},
+    "cli_store": COMMON | {"cases", "evidence", "law"},
+    "cli": COMMON | {"cli_evidence", "cli_store", "batch", "cases", "demo", "measure", "perception", "web"},
 }
 
 

@@ -183,9 +183,25 @@ def clean_up(database: Database, settings: Settings, *, sweep: bool = False, now
                     for key in left.announced():
                         discard(settings, key, keep_bundle=True)
                 cleaned += 1
+    if cleaned or sweep:
+        for folder in (object_folder(settings.evidence_dir).root, settings.data_dir / "chain"):
+            _drop_halves(folder)
     if (cleaned or sweep) and not others:
         object_folder(settings.evidence_dir).sweep()
     return cleaned
+
+
+def _drop_halves(folder: Path) -> None:
+    """Delete the half-written files of processes of this machine that are gone; the name of each holds its process."""
+    for path in folder.rglob("*.partial"):
+        process = path.name.removesuffix(".partial").rpartition(".")[2].partition("-")[0]
+        if path.is_file() and process.isdecimal():
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)
+            except OSError:
+                continue  # alive, and somebody else's
 
 
 def discard(settings: Settings, key: str, *, keep_bundle: bool) -> int:

@@ -150,6 +150,23 @@ def head(session: Session) -> tuple[str, Head]:
     return chain, Head(sequence, sha256)
 
 
+def latest(session: Session, *, case: str | None = None, actor: str | None = None, limit: int) -> list[AuditEntry]:
+    """The latest entries, oldest first.
+
+    Args:
+        session: An open transaction.
+        case: Only those of this case number.
+        actor: Only those of this actor.
+        limit: At most so many.
+    """
+    query = select(AuditEntry).order_by(AuditEntry.sequence.desc()).limit(limit)
+    if case is not None:
+        query = query.where(AuditEntry.case_number == case.strip().upper())
+    if actor is not None:
+        query = query.where(AuditEntry.actor == actor)
+    return list(reversed(session.scalars(query).all()))
+
+
 def adopt(session: Session, *, schema: int, now: datetime | None = None) -> int:
     """Enter what was stored before there was an audit log. Says nothing about what happened to it until then.
 

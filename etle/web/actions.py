@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import HTTPException, Response
 from sqlalchemy.orm import Session
 
+from etle.cases import audit
 from etle.cases.files import damaged_files
 from etle.cases.models import Case, EvidenceFile, User
 from etle.cases.store import get_case
 from etle.cases.users import authenticate, close_session, open_session
-from etle.cases.workflow import ConflictError, decide
+from etle.cases.workflow import ConflictError, FourEyes, decide
 from etle.documents.issue import issue_ticket
 from etle.documents.ticket import Letterhead
 from etle.web.state import AppState, CurrentUser
@@ -38,6 +40,7 @@ def log_in(state: AppState, name: str, password: str, address: str) -> CurrentUs
     with state.database.session() as session:
         user = authenticate(session, name, password)
         if user is None:
+            audit.login_failed(session, name, address)
             return None
         token = open_session(session, user, secret=state.secret, hours=state.settings.session_hours)
         current = CurrentUser(user.id, user.name, user.role, token)
@@ -81,6 +84,23 @@ def find_case(session: Session, number: str) -> Case:
     return case
 
 
+def actor_of(user: CurrentUser) -> audit.Actor:
+    """The person behind a session, for the audit log."""
+    return audit.Actor(user.name, user.role, user.id)
+
+
+def note_view(state: AppState, user: CurrentUser, case: Case, what: str = "case") -> None:
+    """Enter in the audit log that somebody looked at a case or opened one of its files."""
+    with state.database.session() as session:
+        audit.viewed(session, actor_of(user), case, what=what)
+
+
+def note_list(state: AppState, user: CurrentUser, cases: Sequence[Case]) -> None:
+    """Enter in the audit log whose plates somebody saw in a list."""
+    with state.database.session() as session:
+        audit.listed(session, actor_of(user), [case.case_number for case in cases], where="queue")
+
+
 def file_of(case: Case, *, role: str | None = None, path: str | None = None) -> EvidenceFile | None:
     """The case's evidence file with this role or path."""
     return next((f for f in case.files if (path is not None and f.path == path) or (role and f.role == role)), None)
@@ -119,6 +139,7 @@ def take_decision(
             reason=reason,
             note=note,
             plate_text=plate_text,
+            four_eyes=FourEyes.parse(state.settings.four_eyes),
         )
         if damaged:  # last, so that a missing right or a conflict is told first; the transaction is undone
             raise ConflictError(
@@ -129,7 +150,7 @@ def take_decision(
         return case.case_number
 
 
-def ticket_pdf(state: AppState, number: str) -> tuple[str, bytes]:
+def ticket_pdf(state: AppState, user: CurrentUser, number: str) -> tuple[str, bytes]:
     """Case number and PDF of a verified case.
 
     Raises:
@@ -142,4 +163,7 @@ def ticket_pdf(state: AppState, number: str) -> tuple[str, bytes]:
     letterhead = Letterhead(state.settings.agency, state.settings.public_url)
     with tempfile.TemporaryDirectory(prefix="etle-ticket-") as folder:
         out = issue_ticket(case, state.settings.data_dir, letterhead, Path(folder) / "ticket.pdf")
-        return case.case_number, out.read_bytes()
+        content = out.read_bytes()
+    with state.database.session() as session:
+        audit.exported(session, actor_of(user), find_case(session, number), what="ticket.pdf")
+    return case.case_number, content

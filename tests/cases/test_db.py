@@ -37,8 +37,8 @@ def _refusal(url: str, *, create: bool = True) -> str:
     return message
 
 
-def test_pragmas(database: Database) -> None:
-    with database.session() as session:
+def test_pragmas(sqlite_database: Database) -> None:
+    with sqlite_database.session() as session:
         connection = session.connection()
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1

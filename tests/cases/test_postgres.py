@@ -1,23 +1,18 @@
-"""The same store on PostgreSQL: ``ETLE_TEST_POSTGRES_URL=postgresql+psycopg://... pytest -m postgres tests/cases``.
-
-The database named there is emptied.
-"""
+"""What only PostgreSQL can do wrong: several programs at once. All other tests of the store run on it too."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import create_engine
 from sqlalchemy.exc import DatabaseError
 
 from etle.cases.db import Database, open_database
-from etle.cases.models import Base, User
+from etle.cases.models import User
 from etle.cases.store import StoreResult, get_case, list_cases
 from etle.cases.users import add_user
 from etle.cases.workflow import ConflictError, decide
+from tests.cases.conftest import emptied_postgres
 from tests.cases.made_up import make_facts, store_bare
 
 pytestmark = pytest.mark.postgres
@@ -25,20 +20,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def url() -> str:
-    url = os.environ.get("ETLE_TEST_POSTGRES_URL")
-    if not url:
-        pytest.skip("ETLE_TEST_POSTGRES_URL is not set")
-    engine = create_engine(url)
-    Base.metadata.drop_all(engine)
-    engine.dispose()
-    return url
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    database = open_database(url)
-    yield database
-    database.close()
+    return emptied_postgres()
 
 
 def _at_once(count: int, work: object) -> None:

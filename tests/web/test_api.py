@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 import sqlite3
 from pathlib import Path
 from threading import Barrier, Thread
@@ -13,7 +14,9 @@ import pytest
 from fastapi.testclient import TestClient
 from pypdf import PdfReader
 
+from etle.cases.audit import latest
 from etle.cases.users import disable_user
+from etle.cases.verification import verify_store
 from tests.web.conftest import NO_PLATE, PASSWORD, RED, SPEEDING, USERS, Desk
 
 
@@ -370,7 +373,8 @@ def test_locked_database(desk: Desk, officer: TestClient, monkeypatch: pytest.Mo
     other = sqlite3.connect(desk.data_dir / "etle.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
-        assert officer.get(f"/api/v1/cases/{RED}").status_code == 200  # reading goes on
+        # what cannot be entered in the audit log is not shown
+        assert "locked" in _problem(officer.get(f"/api/v1/cases/{RED}"), 503)
         assert "locked" in _problem(_decide(officer, action="verify"), 503)
     finally:
         other.execute("ROLLBACK")
@@ -388,3 +392,36 @@ def test_evidence_outside_the_data_directory_is_never_read(desk: Desk, officer: 
     answer = officer.get(f"/api/v1/cases/{RED}/files/frame_at.jpg")
     assert answer.status_code == 422
     assert b"elsewhere" not in answer.content
+
+
+def test_who_saw_and_took_what_is_on_record(desk: Desk, officer: TestClient) -> None:
+    officer.get("/api/v1/cases")
+    officer.get(f"/api/v1/cases/{RED}")
+    officer.get(f"/api/v1/cases/{RED}/evidence/clip")
+    officer.get(f"/api/v1/cases/{RED}/evidence/clip", headers={"Range": "bytes=1000-2000"})  # the player goes on
+    officer.get("/cases")
+    officer.get(f"/cases/{RED}")
+    TestClient(officer.app).post("/api/v1/login", json={"name": "sari", "password": "a wrong one entirely"})
+    with desk.state.database.session(read_only=True) as session:
+        entries = [json.loads(entry.content) for entry in latest(session, limit=7)]
+    assert [(entry["event"], entry["details"].get("what")) for entry in entries[-6:]] == [
+        ("cases.listed", None),
+        ("case.viewed", "case"),
+        ("case.viewed", "clip"),
+        ("cases.listed", None),
+        ("case.viewed", "case"),
+        ("login.failed", None),
+    ]
+    assert {entry["actor_role"] for entry in entries[-6:-1]} == {"officer"}
+    assert RED in entries[-6]["details"]["cases"]
+    assert verify_store(desk.state.database).faults == ()
+
+
+def test_two_officers_where_the_rule_asks_for_them(
+    desk: Desk, officer: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk.state.settings, "four_eyes", "red_light")
+    first = _decide(officer, action="verify")
+    assert first.status_code == 200
+    assert (first.json()["state"], first.json()["decisions"][0]["action"]) == ("flagged", "verify_first")
+    assert "second officer" in _problem(_decide(officer, match='"2"', action="verify"), 403)

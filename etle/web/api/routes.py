@@ -26,7 +26,7 @@ from etle.web.api.models import (
     summary,
 )
 from etle.web.errors import Problem
-from etle.web.state import AppState, StateDep, UserDep, client_address, require_user
+from etle.web.state import AppState, CurrentUser, StateDep, UserDep, client_address, require_user
 
 _COOKIE = APIKeyCookie(
     name="etle_session",
@@ -111,6 +111,7 @@ def reasons() -> list[ReasonOut]:
 @private.get("/cases", tags=["cases"], summary="List cases", responses=problems(401, 422))
 def cases(
     state: StateDep,
+    user: UserDep,
     case_state: Annotated[str | None, Query(alias="state", description="Only this state.", max_length=32)] = None,
     kind: Annotated[str | None, Query(description="Only this kind of violation.", max_length=32)] = None,
     site: Annotated[str | None, Query(description="Only this site's identifier.", max_length=200)] = None,
@@ -121,16 +122,19 @@ def cases(
     """Cases, the latest event first."""
     with state.database.session(read_only=True) as session:
         page = list_cases(session, state=case_state, kind=kind, site=site, plate=plate, limit=limit, after=after)
-        return CasePage(items=[summary(case) for case in page.items], next=page.next)
+    actions.note_list(state, user, page.items)
+    return CasePage(items=[summary(case) for case in page.items], next=page.next)
 
 
 @private.get("/cases/{number}", tags=["cases"], summary="One case", responses=problems(401, 404, 422))
-def case(number: Number, response: Response, state: StateDep) -> CaseDetail:
+def case(number: Number, response: Response, state: StateDep, user: UserDep) -> CaseDetail:
     """A case with its facts, files and decisions; its ETag is the version to decide on."""
     with state.database.session(read_only=True) as session:
         found = actions.find_case(session, number)
         response.headers["ETag"] = f'"{found.version}"'
-        return detail(found)
+        shown = detail(found)
+    actions.note_view(state, user, found)
+    return shown
 
 
 @private.get(
@@ -140,11 +144,13 @@ def case(number: Number, response: Response, state: StateDep) -> CaseDetail:
     response_class=FileResponse,
     responses=_FILE_ANSWERS | problems(401, 404, 416, 422),
 )
-def evidence_by_path(number: Number, path: str, state: StateDep) -> FileResponse:
+def evidence_by_path(number: Number, path: str, request: Request, state: StateDep, user: UserDep) -> FileResponse:
     """One of the files the case lists. Range requests are answered."""
     with state.database.session(read_only=True) as session:
         found = actions.find_case(session, number)
-        return _send(state, found, actions.file_of(found, path=path), path)
+        answer = _send(state, found, actions.file_of(found, path=path), path)
+    _note_file(request, state, user, found, path)
+    return answer
 
 
 @private.get(
@@ -157,12 +163,22 @@ def evidence_by_path(number: Number, path: str, state: StateDep) -> FileResponse
 def evidence_by_role(
     number: Number,
     role: Annotated[str, Path(examples=["frame_before", "frame_at", "frame_after", "plate_closeup", "clip"])],
+    request: Request,
     state: StateDep,
+    user: UserDep,
 ) -> FileResponse:
     """The case's file with this role. Range requests are answered."""
     with state.database.session(read_only=True) as session:
         found = actions.find_case(session, number)
-        return _send(state, found, actions.file_of(found, role=role), role)
+        answer = _send(state, found, actions.file_of(found, role=role), role)
+    _note_file(request, state, user, found, role)
+    return answer
+
+
+def _note_file(request: Request, state: AppState, user: CurrentUser, case: Case, what: str) -> None:
+    # a player fetches a clip in many pieces: the first one tells that it was opened
+    if request.headers.get("range", "bytes=0-").startswith("bytes=0-"):
+        actions.note_view(state, user, case, what)
 
 
 def _send(state: AppState, case: Case, file: EvidenceFile | None, asked: str) -> FileResponse:
@@ -231,8 +247,8 @@ def decision(
     response_class=Response,
     responses=_TICKET_ANSWER | problems(401, 404, 409, 422),
 )
-def ticket(number: Number, state: StateDep) -> Response:
+def ticket(number: Number, state: StateDep, user: UserDep) -> Response:
     """The ticket as a PDF; the same bytes every time."""
-    case_number, content = actions.ticket_pdf(state, number)
+    case_number, content = actions.ticket_pdf(state, user, number)
     headers = {"Content-Disposition": f'inline; filename="{case_number}.pdf"'}
     return Response(content, media_type="application/pdf", headers=headers)

@@ -127,6 +127,7 @@ def queue(
         )
         sites = list_sites(session)
         lines = [line_view(case, language) for case in page.items]
+    actions.note_list(state, user, page.items)
     filters = {"state": case_state, "kind": kind, "site": site, "plate": plate}
     return render(
         request,
@@ -148,7 +149,9 @@ def case_page(
     """Everything an officer needs to decide."""
     language = language_of(request)
     with state.database.session(read_only=True) as session:
-        view = case_view(actions.find_case(session, number), language)
+        found = actions.find_case(session, number)
+        view = case_view(found, language)
+    actions.note_view(state, user, found)
     reasons = [(r.code, r.names[language], r.note_required) for r in workflow().reasons.values()]
     return render(
         request,
