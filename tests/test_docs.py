@@ -8,6 +8,7 @@ from typer.main import get_command
 from etle.cli import app
 from etle.settings import Settings
 from etle.site import Site
+from scripts import schema_doc
 
 
 def test_every_setting_is_documented(repository: Path) -> None:
@@ -35,3 +36,7 @@ def test_the_documented_site_file_is_valid(repository: Path) -> None:
     assert site.speed is not None
     keys = {field for field in Site.model_fields if field != "schema_"}
     assert keys <= set(document)
+
+
+def test_the_page_of_the_tables_is_current(repository: Path) -> None:
+    assert (repository / "docs/schema.md").read_text("utf-8") == schema_doc.page()
