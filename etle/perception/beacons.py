@@ -29,6 +29,8 @@ MIN_SWING = 0.6
 """Mean excess over the upper part, levels, between on and off."""
 CYCLES_HZ = (0.8, 6.0)
 MIN_CYCLES = 3
+FLASH_GROUP_S = 0.28
+"""Flashes that follow each other within this belong to one group."""
 MAX_UNEVEN = 0.45
 """Spread of the cycles' lengths over their mean."""
 MIN_SPAN_S, MIN_RATE_HZ = 1.2, 9.0
@@ -103,11 +105,13 @@ def _rhythm(times: NDArray[np.float64], light: NDArray[np.float64]) -> tuple[flo
     if high - low < MIN_SWING or high < 2 * low:
         return None
     # two thresholds, so that noise around one makes no cycles
-    on, state = [], bool(light[0] > (low + high) / 2)
+    on: list[float] = []
+    state = bool(light[0] > (low + high) / 2)
     for t_s, value in zip(times, light, strict=True):
         if not state and value > low + 0.6 * (high - low):
             state = True
-            on.append(float(t_s))
+            if not on or t_s - on[-1] >= FLASH_GROUP_S:  # double and triple flashes are one
+                on.append(float(t_s))
         elif state and value < low + 0.4 * (high - low):
             state = False
     if len(on) < MIN_CYCLES:

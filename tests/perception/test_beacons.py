@@ -39,6 +39,21 @@ def test_a_light_bar_is_found_with_its_rate(rate_hz: float) -> None:
     assert found.rate_hz == pytest.approx(rate_hz, rel=0.1)
 
 
+@pytest.mark.parametrize("rate", [12.5, 25.0])
+def test_double_flashes(rate: float) -> None:
+    """On for 0.1 s, off for 0.1 s, on for 0.1 s, then the other colour: 1.5 times a second."""
+
+    def lights(t: float):
+        phase = (1.5 * t) % 1 / 1.5
+        return [(colour, at) for colour, at, start in ((RED, (30, 4), 0.0), (BLUE, (70, 4), 1 / 3))
+                if 0 <= phase - start < 0.1 or 0.2 <= phase - start < 0.3]  # fmt: skip
+
+    found = watch(lights, rate=rate)
+    assert found is not None
+    assert found.certain
+    assert found.rate_hz == pytest.approx(1.5, rel=0.15)
+
+
 def test_blue_alone_is_certain_and_red_alone_is_not() -> None:
     blue, red = watch(flashing(2.0, (BLUE, (50, 4)))), watch(flashing(2.0, (RED, (50, 4))))
     assert blue is not None
