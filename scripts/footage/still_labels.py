@@ -18,7 +18,7 @@ import yaml
 
 from scripts.footage import truth as t
 from scripts.footage.camera import Camera
-from scripts.footage.scenario import Road, Scenario, load_scenario
+from scripts.footage.scenario import HEAD_FOOT_M, HEAD_HOUSING_M, Scenario, head_place, load_scenario
 
 CLASSES = ("car", "motorcycle", "bus", "truck", "bicycle", "person", "licence_plate", "traffic_light")
 """The detector's classes; a motorcycle's box holds its riders. Nobody walks or cycles in the rendered world."""
@@ -27,7 +27,6 @@ LEAST_VISIBLE = 0.2
 LEAST_VEHICLE_PX = 10.0
 LEAST_PLATE_PX = 8.0
 LEAST_HEAD_PX = 5.0
-_HEADS_M = (0.30, 0.78)
 
 
 @dataclass(frozen=True)
@@ -116,16 +115,21 @@ def cut(labels: Iterable[Label], x: int, y: int, width: int, height: int) -> lis
     return kept
 
 
-def heads_of(road: Road, camera: Camera) -> list[Head]:
-    """The three heads that face the camera, as ``street.py`` sets them up, where they are before the lens."""
+def heads_of(scenario: Scenario, camera: Camera) -> list[Head]:
+    """The heads that face the camera, as ``street.py`` sets them up, where they are before the lens."""
+    road = scenario.road
+    if road.kind != "junction":
+        return []
     edge, far = road.lanes * road.lane_width_m, road.cross_lanes * road.lane_width_m
-    places = (
-        (-edge - 0.72, road.stop_line_y_m + 0.3, 2.0),
+    places = [
+        (*head_place(road), HEAD_FOOT_M),
         (-edge - 1.2, far + 4.0, 2.6),
         (0.0, far + 6.5, 2.6),
-    )
+    ]
+    if scenario.right_head:
+        places.append((*head_place(road, "right"), HEAD_FOOT_M))
     heads = []
-    wide, high = _HEADS_M
+    wide, high = HEAD_HOUSING_M
     for x, y, foot in places:
         corners = [(x + s * wide / 2, y - 0.12, foot + k * high) for s in (-1, 1) for k in (0, 1)]
         pixels, depth = camera.project(np.array(corners))
@@ -167,9 +171,7 @@ def scene_stills(scene: Path, every: int) -> Iterator[tuple[str, np.ndarray, lis
     truth = t.read(scene / "truth.json")
     names = {vehicle.id: vehicle.label for vehicle in truth.vehicles}
     scenario = _scenario_of(truth)
-    heads = []
-    if truth.road.kind == "junction" and scenario is not None:
-        heads = heads_of(scenario.road, _camera_of(scenario))
+    heads = heads_of(scenario, _camera_of(scenario)) if scenario is not None else []
     with av.open(str(scene / truth.clip)) as container:
         for index, frame in enumerate(container.decode(video=0)):
             if index % every:

@@ -324,7 +324,7 @@ def photograph(compositor: StillCompositor, project: StillProject, index: int) -
         )
         for item in seen
     ]  # fmt: skip
-    heads = still_labels.heads_of(scenario.road, project.camera) if scenario.signal else []
+    heads = still_labels.heads_of(scenario, project.camera)
     labels = still_labels.labels_of(shown, heads, project.camera.position_m, image.shape[1], image.shape[0])
     rnd = random.Random(f"photograph/{scenario.seed}/{index}")
     return vary(image, labels, rnd)

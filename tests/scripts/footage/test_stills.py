@@ -99,7 +99,7 @@ def test_cutting_moves_clips_and_drops() -> None:
 def test_the_near_head_is_where_the_truth_says(scene: str) -> None:
     truth = t.read(FOOTAGE / scene / "truth.json")
     scenario = load_scenario(SCENARIOS / f"{scene}.yaml")
-    near = still_labels.heads_of(scenario.road, still_labels._camera_of(scenario))[0]
+    near = still_labels.heads_of(scenario, still_labels._camera_of(scenario))[0]
     assert truth.road.head_box_px is not None
     assert near.box_px == pytest.approx(truth.road.head_box_px, abs=0.1)
 
