@@ -219,7 +219,7 @@ def test_locked_and_newer_database_lose_nothing(made: Path, tmp_path: Path, run,
     monkeypatch.setattr("etle.cases.db.BUSY_TIMEOUT_S", 0.2)
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
-    code, out, err = run("process", made / "clip.mp4", "--site", made / "site.yaml")
+    code, out, err = run("process", made / "clip.mp4", "--site", made / "site.yaml", "--again")
     blocker.execute("ROLLBACK")
     assert code == 3
     assert "lock" in one_line(out + err)

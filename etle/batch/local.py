@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import enum
+import functools
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import etle
 from etle import __version__
 from etle.batch.journal import Journal, clean_up, journal
 from etle.cases.db import Database
@@ -139,7 +142,7 @@ def process_files(
             # an unreadable file is the reader's to report
             sha256 = sha256_of(path) if path.is_file() else ""
             with contextlib.nullcontext() if not sha256 else journal(settings, sha256, loaded.site.id) as book:
-                inputs = _fingerprint(loaded, tools, start, controller)
+                inputs = _fingerprint(path, loaded, tools, start, controller)
                 if resume and book is not None and book.is_done(inputs):
                     earlier = _earlier(path, sha256, loaded, database)
                     if earlier is not None:
@@ -170,16 +173,29 @@ def process_files(
 
 
 def _fingerprint(
-    loaded: LoadedSite, tools: Tools, start: dt.datetime | None, controller: ControllerLog | None
+    path: Path, loaded: LoadedSite, tools: Tools, start: dt.datetime | None, controller: ControllerLog | None
 ) -> dict[str, Any]:
-    """Everything beside the recording that a result depends on."""
+    """What a result depends on beside the recording. Not the plate reader's weights, which are loaded late."""
     return {
         "software": __version__,
+        "code_sha256": _code_sha256(),
+        "file_name": path.name,  # may tell the time
+        "redaction": str(tools.redaction),
         "site_sha256": loaded.sha256,
         "detector": [tools.detector.name, tools.detector.model_name, tools.detector.model_sha256],
         "start": None if start is None else start.isoformat(),
         "controller_sha256": None if controller is None else controller.sha256,
     }
+
+
+@functools.cache
+def _code_sha256() -> str:
+    """Hash of our own code and data files: the version alone does not change while somebody works on it."""
+    package = Path(etle.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".yaml")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _earlier(path: Path, sha256: str, loaded: LoadedSite, database: Database) -> FileOutcome | None:

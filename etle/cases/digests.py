@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Column
+from sqlalchemy import Column, Float
 
 from etle.cases.models import Base, Case, Recording, User
 from etle.evidence.chain import digest
@@ -83,7 +83,12 @@ def _all(rows: Iterable[Row], table: str) -> Sequence[dict[str, Any]]:
 
 
 def _plain(row: Row, table: str) -> dict[str, Any]:
-    return {column.name: _value(row[column.name]) for column in COLUMNS[table]}
+    return {column.name: _value(_as_stored(column, row[column.name])) for column in COLUMNS[table]}
+
+
+def _as_stored(column: Column[Any], value: Any) -> Any:
+    """A whole number in a column of fractions comes back from the database as a fraction."""
+    return float(value) if isinstance(column.type, Float) and type(value) is int else value
 
 
 def _value(value: Any) -> Any:

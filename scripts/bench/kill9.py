@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ def spawn(settings: Settings, clips: list[Path], site: Path, command: str | None
     try:
         run_batch(settings, clips, site)
         code = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
