@@ -234,7 +234,7 @@ class Studio:
             background = scene.world.node_tree.nodes["Background"]
             background.inputs[0].default_value, background.inputs[1].default_value = (1, 1, 1, 1), 1.0
             scene.view_settings.exposure = 0.0
-        _samples(12, bounces=1, fine=False)
+        _samples(self._quality.key_samples, bounces=1, fine=False)
         plans = {vehicle.id: vehicle for vehicle in self._scenario.vehicles}
         for number, (name, key) in enumerate(todo.items(), 1):
             item = self._show_only(key.vehicle)

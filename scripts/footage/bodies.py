@@ -428,7 +428,7 @@ def _pickup_bed(builder: MeshBuilder, half: float, length: float) -> PlateMount:
     builder.box((rear - 0.045, 0, 0.62), (0.02, 0.52, 0.18), "trim", 0.01)
     rnd = random.Random(11)
     for k in range(3):
-        centre = (front - 0.45 - 0.5 * k, rnd.uniform(-0.3, 0.3), floor + 0.2)
+        centre = (front - 0.45 - 0.42 * k, rnd.uniform(-0.3, 0.3), floor + 0.2)
         builder.box(centre, (0.45, 0.6, 0.32), "sack", 0.1, Matrix.Rotation(rnd.uniform(-0.3, 0.3), 3, "Z"))
     return PlateMount(rear - 0.060, 0.62, CAR_PLATE_M)
 

@@ -110,7 +110,7 @@ class Light(_Model):
     @property
     def shadow_reach_m(self) -> float:
         """How far beyond a vehicle's own length its shadow is followed."""
-        return 10.0 if self.kind == "low_sun" else 5.0
+        return 7.0 if self.kind == "low_sun" else 5.0
 
     @property
     def headlights(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import pytest
 
 from etle.site import load_site
 from scripts.footage import truth as t
+from scripts.footage.fleet import BODY_TYPES, beacon_on
+from scripts.footage.scenario import load_scenario
 
 ROOT = Path(__file__).parents[3]
+SCENARIOS = ROOT / "scripts" / "footage" / "scenarios"
 SCENES = sorted(path.parent for path in (ROOT / "sample_footage").glob("*/truth.json"))
 by_scene = pytest.mark.parametrize("folder", SCENES, ids=lambda folder: folder.name)
 _READ: dict[Path, t.Truth] = {}
@@ -33,6 +37,37 @@ def test_there_are_scenes() -> None:
 def test_schema_file_is_the_models() -> None:
     written = json.loads((ROOT / "scripts" / "footage" / "truth.schema.json").read_text("utf-8"))
     assert written == t.schema()
+
+
+@by_scene
+def test_truth_obeys_the_json_schema(folder: Path) -> None:
+    written = json.loads((ROOT / "scripts" / "footage" / "truth.schema.json").read_text("utf-8"))
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(json.loads((folder / "truth.json").read_text("utf-8")), written)
+
+
+def test_the_scenes_together_hold_enough_of_everything() -> None:
+    runners, innocents, kinds = [], 0, Counter[str]()
+    speeders = 0
+    for folder in SCENES:
+        if load_scenario(SCENARIOS / f"{folder.name}.yaml").like is not None:
+            # the same passes a second time
+            continue
+        truth = truth_of(folder)
+        labels = {vehicle.id: vehicle.label for vehicle in truth.vehicles}
+        runners += [labels[event.vehicle] for event in truth.events if event.kind == "red_light"]
+        speeders += sum(event.kind == "speeding" for event in truth.events)
+        innocents += sum(event.kind == "innocent" for event in truth.events)
+        kinds.update(event.note for event in truth.events if event.kind == "innocent")
+    assert len(runners) >= 6
+    assert runners.count("motorcycle") >= 2
+    assert speeders >= 8
+    assert innocents >= 25
+    planned = {
+        "stops_past_line", "amber_entry", "in_junction_at_red", "left_turn_on_red", "right_turn_own_green",
+        "emergency_vehicle", "creeps_over_line", "within_limit_abreast", "occluded_by_truck",
+    }  # fmt: skip
+    assert planned <= set(kinds), planned - set(kinds)
 
 
 def test_sizes() -> None:
@@ -141,7 +176,8 @@ def test_plates_are_large_enough_where_a_case_is_made(folder: Path) -> None:
             if seen.id in guilty and seen.plate_quad_px is not None and seen.plate_visible_fraction > 0.9:
                 (x1, y1), (x2, y2) = seen.plate_quad_px[:2]
                 widest[seen.id] = max(widest[seen.id], float(np.hypot(x2 - x1, y2 - y1)))
-    assert min(widest.values()) >= 90, widest
+    # three lanes and both heads in one picture: there a motorcycle's plate is 84 px when it comes in
+    assert min(widest.values()) >= (84 if folder.name == "junction-turns" else 90), widest
 
 
 @by_scene
@@ -170,3 +206,99 @@ def test_pictures_show_the_vehicles_where_the_truth_says(folder: Path) -> None:
             inside.append(difference[mask].mean())
         outside.append(difference[~mask].mean())
     assert np.mean(inside) > 2.5 * np.mean(outside)
+
+
+LIKE = [folder for folder in SCENES if load_scenario(SCENARIOS / f"{folder.name}.yaml").like is not None]
+
+
+@pytest.mark.parametrize("folder", LIKE, ids=lambda folder: folder.name)
+def test_a_second_recording_shows_the_same_passes(folder: Path) -> None:
+    """Other frame times, the same motion: what both say of one vehicle at one time agrees to the last digit."""
+    like = load_scenario(SCENARIOS / f"{folder.name}.yaml").like
+    assert like is not None
+    first, second = truth_of(folder.parent / like.id), truth_of(folder)
+    kinds = ("zone_passage", "speeding", "red_light", "stop_line_crossing")
+    theirs = [event for event in first.events if event.kind in kinds]
+    mine = [event for event in second.events if event.kind in kinds]
+    assert len(mine) >= 5
+    assert all(event in theirs for event in mine)
+    assert {v.id: v.plate for v in second.vehicles}.items() <= {v.id: v.plate for v in first.vehicles}.items()
+    at = {frame.t_s: {seen.id: seen for seen in frame.vehicles} for frame in first.frames}
+    tracks: dict[str, list[tuple[float, t.SeenTruth]]] = {}
+    for frame in first.frames:
+        for seen in frame.vehicles:
+            tracks.setdefault(seen.id, []).append((frame.t_s, seen))
+    same = near = 0
+    for frame in second.frames:
+        for seen in frame.vehicles:
+            other = at.get(frame.t_s, {}).get(seen.id)
+            if other is not None:
+                assert (seen.position_m, seen.speed_kmh) == (other.position_m, other.speed_kmh)
+                same += 1
+            times = np.array([when for when, _ in tracks[seen.id]])
+            if times[0] <= frame.t_s <= times[-1]:
+                places = np.array([found.position_m for _, found in tracks[seen.id]])
+                between = [np.interp(frame.t_s, times, places[:, k]) for k in (0, 1)]
+                assert np.hypot(*(np.array(between) - seen.position_m)) < 0.02
+                near += 1
+    assert near > 100
+    assert (
+        same > 20
+        or first.time_base != second.time_base
+        or load_scenario(SCENARIOS / f"{folder.name}.yaml").camera.frame_rate.variable
+    )
+
+
+TURNS = [folder for folder in SCENES if any(lane for lane in truth_of(folder).road.heads)]
+
+
+@pytest.mark.parametrize("folder", TURNS, ids=lambda folder: folder.name)
+def test_the_site_says_which_head_governs_which_lane(folder: Path) -> None:
+    truth, site = truth_of(folder), load_site(folder / "site.yaml").site
+    assert truth.road.turn_lanes is not None
+    boxes = {head.id: head.box_px for head in site.signal_heads}
+    for head in truth.road.heads:
+        assert boxes[head.id] == head.box_px
+        for lane in head.lanes:
+            assert site.lanes[lane].signal_head == head.id
+    permitted = [lane for lane, turn in enumerate(truth.road.turn_lanes) if turn == "left"]
+    assert truth.road.left_turn_on_red
+    assert permitted == [n for n, lane in enumerate(site.lanes) if lane.permitted_on_red == ("left",)]
+
+
+@pytest.mark.parametrize("folder", TURNS, ids=lambda folder: folder.name)
+def test_lawful_turns_are_made_while_the_watched_head_is_red(folder: Path) -> None:
+    truth = truth_of(folder)
+    onset = next(span.start_s for span in truth.signal if span.state == "red")
+    passed = {event.vehicle: event for event in truth.events if event.kind == "stop_line_crossing"}
+    notes = {event.vehicle: event.note for event in truth.events if event.kind == "innocent"}
+    for note, signal in (("left_turn_on_red", "none"), ("right_turn_own_green", "green"), ("emergency_vehicle", "red")):
+        vehicles = [vehicle for vehicle, found in notes.items() if found == note]
+        assert vehicles, note
+        for vehicle in vehicles:
+            assert passed[vehicle].t_s > onset
+            assert passed[vehicle].signal == signal
+
+
+@pytest.mark.parametrize("folder", TURNS, ids=lambda folder: folder.name)
+def test_the_ambulance_flashes_in_the_pictures(folder: Path) -> None:
+    """Saturated red and blue light on its roof, each when the pattern says so."""
+    truth = truth_of(folder)
+    [name] = [v.id for v in truth.vehicles if BODY_TYPES[v.body].beacons]
+    shares: dict[str, dict[bool, list[float]]] = {c: {True: [], False: []} for c in ("red", "blue")}
+    with av.open(str(folder / truth.clip)) as container:
+        for frame, picture in zip(truth.frames, container.decode(video=0), strict=True):
+            seen = next((s for s in frame.vehicles if s.id == name), None)
+            if seen is None or seen.visible_fraction < 0.95:
+                continue
+            x1, y1, x2, y2 = (round(v) for v in seen.box_px)
+            roof = picture.to_ndarray(format="bgr24")[y1 : y1 + (y2 - y1) // 3, x1:x2].astype(int)
+            blue, green, red = roof[..., 0], roof[..., 1], roof[..., 2]
+            lit = {"red": (red > 170) & (red > 2 * green) & (red > 2 * blue), "blue": (blue > 170) & (blue > 2 * red)}
+            for colour, mask in lit.items():
+                shares[colour][beacon_on(colour, frame.t_s)].append(float(mask.mean()))
+    for colour, found in shares.items():
+        assert len(found[True]) >= 5
+        assert len(found[False]) >= 5
+        assert np.mean(found[True]) > 0.005, colour
+        assert np.mean(found[True]) > 4 * np.mean(found[False]), colour
