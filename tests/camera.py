@@ -68,13 +68,14 @@ def track_of(
     end = reference_points()[label].front if approaching else reference_points()[label].rear
     z = end.lip_height_m if lip_m is None else lip_m
     tyres = end.overhang_m if overhang_m is None else overhang_m
-    too_low = box_edge(label).frame_share * camera.width
+    edge = box_edge(label)
     rng = np.random.default_rng(seed)
     points = []
     for index, (t, y) in enumerate(zip(times_s, along_y_m, strict=True)):
         left, right = camera.project(np.array([[x_m - width_m / 2, y, z], [x_m + width_m / 2, y, z]]))
         lip, contact = camera.project(np.array([[x_m, y, z], [x_m, y + tyres, 0.0]]))
-        middle, bottom = lip[0], max(lip[1], contact[1]) + too_low
+        middle, bottom = lip[0], max(lip[1], contact[1])
+        bottom += edge.frame_share * camera.width + edge.box_share * 1.6 * abs(right[0] - left[0]) / 2
         half = abs(right[0] - left[0]) / 2
         dx, dy = rng.normal(0, noise_px, 2)
         box = (middle - half + dx, bottom - 1.6 * half + dy, middle + half + dx, bottom + dy)

@@ -12,15 +12,18 @@ import numpy as np
 from etle.measure.crossing import LineCrossing, front_crossing
 from etle.measure.ground import GroundPlane
 from etle.measure.path import Array, GroundPath, LaneAxis, assign_lane, ground_path
-from etle.types import PointM, Quantity, Track
+from etle.types import BoxPx, PointM, Quantity, Track
 
 TURNED_DEG, STRAIGHT_DEG = 30.0, 18.0
 """From this angle to the lane on a vehicle turns; below the other it goes straight; between them it is not clear."""
 LAST_M, STEP_M = 3.0, 0.5
 """Its direction is taken over the last so many metres it was seen, from positions so far apart."""
+CLEAR_M = 6.0
+"""Who has gone straight on for so far beyond the line, with the end that is seen, does not turn any more."""
 REST_MPS = 0.25
 """Slower than this, over :data:`REST_WINDOW_S`, a vehicle stands."""
 REST_WINDOW_S = 0.8
+HIDING_WIDTH, HIDING_DEPTH = 0.3, 0.04
 END_MARGIN_M = 1.0
 """A vehicle's middle may pass a line this far outside its surveyed ends."""
 STEADY_STEP_S = 0.4
@@ -81,7 +84,9 @@ def movement(path: GroundPath, line_m: tuple[PointM, PointM]) -> Movement | None
     along, across = _place(path, last[-2:]) - _place(path, last[:2])
     angle = float(np.degrees(np.arctan2(across, along)))
     if abs(angle) <= STRAIGHT_DEG:
-        return Movement.STRAIGHT
+        # the rear of a vehicle that turns still goes straight where its front is already far round
+        clear = path.along_m[last[-1]] - path.axis.line_along(line_m, path.across_m)[last[-1]]
+        return Movement.STRAIGHT if clear >= CLEAR_M else None
     if abs(angle) < TURNED_DEG:
         return None
     return Movement.LEFT if angle > 0 else Movement.RIGHT
@@ -107,6 +112,29 @@ def outside_line_m(path: GroundPath, line_m: tuple[PointM, PointM], t_s: float) 
     ends = path.axis.coordinates(line_m)[:, 1]
     across = float(np.interp(t_s, path.t_s, path.across_m))
     return max(0.0, float(ends.min()) - END_MARGIN_M - across, across - float(ends.max()) - END_MARGIN_M)
+
+
+def obscured_frames(tracks: Sequence[Track]) -> dict[str, frozenset[int]]:
+    """Frames in which another vehicle hides the lower edge of a vehicle's box, by track id.
+
+    What is then the lower edge of the box is the other vehicle's outline: the vehicle seems to move away as the other
+    comes nearer. A box is taken to hide another where it reaches lower, covers at least :data:`HIDING_WIDTH` of the
+    other's width and reaches up to its lower edge.
+    """
+    by_frame: dict[int, list[tuple[str, BoxPx]]] = {}
+    for track in tracks:
+        for point in track.points:
+            by_frame.setdefault(point.frame_index, []).append((track.track_id, point.box_px))
+    found: dict[str, set[int]] = {}
+    for frame, boxes in by_frame.items():
+        for name, (x1, y1, x2, y2) in boxes:
+            tall = y2 - y1
+            for other, (left, top, right, bottom) in boxes:
+                wide = min(x2, right) - max(x1, left)
+                lower = bottom > y2 + HIDING_DEPTH * tall and top <= y2 + HIDING_DEPTH * tall
+                if other != name and lower and wide >= HIDING_WIDTH * (x2 - x1):
+                    found.setdefault(name, set()).add(frame)
+    return {name: frozenset(frames) for name, frames in found.items()}
 
 
 def rear_crossing(path: GroundPath, line_m: tuple[PointM, PointM], name: str) -> LineCrossing | None:

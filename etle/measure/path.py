@@ -58,12 +58,13 @@ class ReferencePoint:
 class BoxEdge:
     """Where a detector puts the lower edge of its boxes, below (+) or above (-) the vehicle's lowest visible point.
 
-    Networks see a picture scaled to a fixed size and err by about as many of *its* pixels whatever the vehicle's size:
-    the mean is corrected as a share of the picture's longest side. What one vehicle's mean may differ by (k = 1) has a
-    part of that kind and a part that grows with the box.
+    Networks see a picture scaled to a fixed size and err by some of *its* pixels whatever the vehicle's size, a share
+    of the picture's longest side, and by a share of the box's height. Both means are corrected; ``u_...`` is what one
+    vehicle's mean may differ by (k = 1).
     """
 
     frame_share: float
+    box_share: float
     u_frame_share: float
     u_box_share: float
 
@@ -221,7 +222,9 @@ def ground_path(
     boxes = np.array([p.box_px for p in kept], float).reshape(-1, 4)
     tall = _heights(boxes, margin)
     longest = max(image_size)
-    px = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3] - edge.frame_share * longest])
+    # of the true height: the box's own holds the misplacement
+    too_low = (edge.frame_share * longest + edge.box_share * tall) / (1 + edge.box_share)
+    px = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3] - too_low])
     cosine = _view(plane.to_ground(px), plane, axis)
 
     def end(

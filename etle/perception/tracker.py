@@ -91,6 +91,8 @@ class TrackerOptions:
     """The same where no other track or detection of the group is near."""
     size_jump_ratio: float = 1.3
     """Width or height off by more than this is marked."""
+    settle_s: float = 0.2
+    """For so long after the picture's edge cut a box, the hidden edge's motion is not known well enough for that."""
     end_margin: float = 0.10
     """Two ways to associate that differ by less IoU than this: the tracks concerned end."""
     mark_margin: float = 0.30
@@ -131,6 +133,7 @@ class _Live:
     """Whether it had a detection in the last frame."""
     cut: bool = False
     """Whether its last box was cut by the picture's edge."""
+    last_cut_t_s: float = -math.inf
     doubtful: bool = False
     """Whether it has to end because it may just as well be another vehicle."""
     marks: list[TrackMark] = field(default_factory=list)
@@ -352,7 +355,9 @@ class Tracker:
         covariance[:, 2] = (_INITIAL_VELOCITY_STD_PER_S * size) ** 2
         point = TrackPoint(frame_index, t_s, one.box_px, one.label, one.score)
         cut = bool(self._cut(np.array([one.box_px]))[0])
-        return _Live(_GROUPS[one.label], state, covariance, [point], t_s, cut=cut)
+        return _Live(
+            _GROUPS[one.label], state, covariance, [point], t_s, cut=cut, last_cut_t_s=t_s if cut else -math.inf
+        )
 
     def _take(self, live: _Live, one: Detection, frame_index: int, t_s: float) -> None:
         """Give a detection to a track: marks, Kalman update, new point."""
@@ -363,18 +368,21 @@ class Tracker:
         expected = self._clip(state[:, :, 0])[0]
         box = np.array(one.box_px)
         cut = bool(self._cut(box[None, :])[0])
-        if not cut and not live.cut:
-            sides = (box[2:] - box[:2]) / np.maximum(expected[2:] - expected[:2], 1e-6)
-            ratio = float(np.maximum(sides, 1.0 / np.maximum(sides, 1e-6)).max())
-            if ratio > self._options.size_jump_ratio:
-                live.marks.append(TrackMark(MarkKind.SIZE_JUMP, frame_index, t_s, ratio))
         std = float(_measurement_std(np.sqrt(_area(box[None, :])))[0])
         if one.score < self._options.high_score:
             std *= _WEAK_FACTOR
+        if not cut and not live.cut:
+            sides = (box[2:] - box[:2]) / np.maximum(expected[2:] - expected[:2], 1e-6)
+            ratio = float(np.maximum(sides, 1.0 / np.maximum(sides, 1e-6)).max())
+            settled = t_s - live.last_cut_t_s > self._options.settle_s
+            if ratio > self._options.size_jump_ratio and settled:
+                live.marks.append(TrackMark(MarkKind.SIZE_JUMP, frame_index, t_s, ratio))
         self._correct(live, state[0], covariance[0], box, std**2)
         live.last_t_s = t_s
         live.seen = True
         live.cut = cut
+        if cut:
+            live.last_cut_t_s = t_s
         live.points.append(TrackPoint(frame_index, t_s, one.box_px, one.label, one.score))
 
     def _correct(

@@ -237,7 +237,7 @@ def boxes_of(
     edge = box_edge(label, MODEL)
     longest = max(site.camera.width, site.camera.height)
     frame_share = edge.frame_share + float(rng.normal(0, edge.u_frame_share))
-    box_share = float(rng.normal(0, edge.u_box_share))
+    box_share = edge.box_share + float(rng.normal(0, edge.u_box_share))
     noise = np.zeros(4)
     boxes = []
     for y in near_end_y:
