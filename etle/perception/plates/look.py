@@ -13,7 +13,7 @@ import numpy as np
 
 from etle.perception.detector import Detector
 from etle.perception.plates.grammar import PlateGrammar
-from etle.perception.plates.quads import Quad, candidates, cut, quad_box, refine
+from etle.perception.plates.quads import Quad, candidates, cut, quad_box, refine, surface
 from etle.perception.plates.text import CropReader, CropReading
 from etle.types import BoxPx, Image
 
@@ -23,8 +23,8 @@ MIN_LEGIBLE = 0.5
 MIN_PROBABILITY = 0.02
 MAX_BOXES = 3
 """Plates looked at closely in one picture; a vehicle carries one on each end."""
-CONTAINED_PROBABILITY = 0.25
-"""A reading that is part of another one at least this probable was cut off and does not count."""
+CONTAINED = 0.6
+"""A reading that is part of another one, which is at least this share as probable, was cut off and does not count."""
 WIDER = (0.12, 0.30)
 """Rows of lettering are tried wider by these shares too, because an outer character may not have joined the row."""
 
@@ -75,7 +75,11 @@ def look(image: Image, reader: CropReader, grammar: PlateGrammar) -> Look | None
         return best
     more = best_look(image, _with_wider(candidates(image)), reader, grammar)
     both = [one for one in (best, more) if one is not None]
-    return max(both, key=lambda one: one.reading.rank, default=None)
+    first = max(both, key=lambda one: one.reading.rank, default=None)
+    if first is None or first.reading.probability >= reader.accept:
+        return first
+    closer = [*surface(image, first.quad), *_around(first.quad)]
+    return best_look(image, [first.quad, *closer], reader, grammar) or first
 
 
 def best_look(image: Image, quads: Sequence[Quad], reader: CropReader, grammar: PlateGrammar) -> Look | None:
@@ -94,11 +98,32 @@ def best_look(image: Image, quads: Sequence[Quad], reader: CropReader, grammar: 
         if not any(
             one.reading.text != other.reading.text
             and one.reading.text in other.reading.text
-            and other.reading.probability >= CONTAINED_PROBABILITY
+            and other.reading.probability >= CONTAINED * one.reading.probability
             for other in looks
         )
     ]
     return max(whole, key=lambda one: one.reading.rank, default=None)
+
+
+def _around(quad: Quad) -> list[Quad]:
+    """The quad cut a little differently: longer at one end or both, higher, lower."""
+    found = []
+    for left, right, up, down in (
+        (0.06, 0.06, 0.0, 0.0),
+        (0.0, 0.12, 0.0, 0.0),
+        (0.12, 0.0, 0.0, 0.0),
+        (0.0, -0.05, 0.0, 0.0),
+        (0.04, 0.04, 0.12, 0.12),
+        (0.0, 0.0, -0.08, -0.08),
+    ):
+        upper, lower = quad[1] - quad[0], quad[2] - quad[3]
+        wide = np.array(
+            [quad[0] - left * upper, quad[1] + right * upper, quad[2] + right * lower, quad[3] - left * lower]
+        )
+        before, after = wide[3] - wide[0], wide[2] - wide[1]
+        corners = [wide[0] - up * before, wide[1] - up * after, wide[2] + down * after, wide[3] + down * before]
+        found.append(np.array(corners, np.float32))
+    return found
 
 
 def _with_wider(quads: Sequence[Quad]) -> list[Quad]:

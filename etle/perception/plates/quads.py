@@ -70,6 +70,53 @@ def refine(image: Image, box: BoxPx, *, around: float = 0.2) -> list[Quad]:
     return quads
 
 
+def surface(image: Image, quad: Quad, *, around: float = 0.15) -> list[Quad]:
+    """Quads of the plate's own surface near a quad: one patch, light or dark, that holds the lettering."""
+    upper, lower = quad[1] - quad[0], quad[2] - quad[3]
+    left, right = quad[3] - quad[0], quad[2] - quad[1]
+    wide = np.array(
+        [
+            quad[0] - around * (upper + left),
+            quad[1] + around * (upper - right),
+            quad[2] + around * (lower + right),
+            quad[3] - around * (lower - left),
+        ],
+        np.float32,
+    )
+    shape = float(np.linalg.norm(left)) / max(1.0, float(np.linalg.norm(upper)))
+    width, height = 200, max(40, min(160, round(200 * shape)))
+    target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
+    matrix = cv2.getPerspectiveTransform(wide, target)
+    flat = cv2.warpPerspective(grey, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    back = np.linalg.inv(matrix)
+    found = []
+    for polarity in (cv2.THRESH_BINARY, cv2.THRESH_BINARY_INV):
+        _, mask = cv2.threshold(cv2.GaussianBlur(flat, (3, 3), 0), 0, 255, polarity | cv2.THRESH_OTSU)
+        # links to what lies beside it are cut; the lettering is holes in it, which its outline passes over
+        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        _, labels, _, _ = cv2.connectedComponentsWithStats(mask)
+        middle = labels[height // 4 : 3 * height // 4, width // 3 : 2 * width // 3]
+        counts = np.bincount(middle.ravel())
+        counts[0] = 0
+        best = int(counts.argmax())
+        if counts[best] < 0.3 * middle.size:
+            continue
+        contours, _ = cv2.findContours((labels == best).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        outline = cv2.convexHull(contours[0])
+        if not 0.15 < cv2.contourArea(outline) / mask.size < 0.93:
+            continue
+        (cx, cy), (a, b), angle = cv2.minAreaRect(outline)
+        if a < b:
+            a, b, angle = b, a, angle - 90
+        angle += 180 if angle < -45 else 0
+        if abs(angle) > 20 or b < 0.25 * height:
+            continue
+        corners = _ordered(cv2.boxPoints(((cx, cy), (1.04 * a, 1.08 * b), angle)))
+        found.append(np.asarray(cv2.perspectiveTransform(corners[None].astype(np.float64), back)[0], np.float32))
+    return found
+
+
 def candidates(image: Image) -> list[Quad]:
     """Quads in a vehicle's picture that may be plates, without a plate detector: lettering first, then dense edges."""
     if min(image.shape[:2]) < 16:
@@ -111,7 +158,7 @@ def _rows(binary: Any) -> list[tuple[int, Quad]]:
     _, _, stats, centres = cv2.connectedComponentsWithStats(binary, connectivity=8)
     x, y, w, h, area = (stats[1:, k].astype(np.float32) for k in range(5))
     centre = centres[1:].astype(np.float32)
-    good = (h >= 7) & (h >= 0.8 * w) & (h <= 9 * w) & (h < 0.6 * binary.shape[0]) & (area >= 0.15 * w * h)
+    good = (h >= 7) & (h >= 0.8 * w) & (h <= 14 * w) & (h < 0.6 * binary.shape[0]) & (area >= 0.15 * w * h)
     index = np.flatnonzero(good)
     if len(index) < MIN_CHARACTERS or len(index) > 600:
         return []
