@@ -8,13 +8,16 @@ only, and vehicles that did nothing wrong leave no picture behind.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -48,6 +51,7 @@ from etle.measure.manoeuvre import (
     against_lane,
     hidden_s,
     movement,
+    obscured_frames,
     outside_line_m,
     rear_crossing,
     standstills,
@@ -178,6 +182,8 @@ class Analysis:
     """Moments at which a track is doubtful, by track id."""
     camera_timelines: Mapping[str, SignalTimeline] = field(default_factory=dict)
     """What the pictures alone showed of each head; pictures for evidence are chosen by it."""
+    obscured: Mapping[str, AbstractSet[int]] = field(default_factory=dict)
+    """Frames in which another vehicle hid the lower edge of a vehicle, by track id."""
     signal_sources: Mapping[str, SignalSources] = field(default_factory=dict)
     """How the controller's log compares with the pictures, by head; empty without a log."""
     controller: ControllerLog | None = None
@@ -316,7 +322,8 @@ def analyse(
     for head_id, line in timelines.items():
         checks += hidden_signal(head_id, line.intervals, limits)
     checks.sort(key=lambda fault: fault.start_s)
-    passages, violations, refused = judge_tracks(tracks, site, plane, timelines, untimed, checks, tools, on)
+    obscured = obscured_frames(tracks)
+    passages, violations, refused = judge_tracks(tracks, site, plane, timelines, untimed, checks, tools, on, obscured)
     return Analysis(
         info=info,
         frame_count=count,
@@ -331,6 +338,7 @@ def analyse(
         untimed=frozenset(untimed),
         seen=seen,
         camera_timelines=by_camera,
+        obscured=obscured,
         signal_sources=sources,
         controller=controller,
         self_checks=tuple(checks),
@@ -346,12 +354,14 @@ def judge_tracks(
     checks: Sequence[Fault],
     tools: Tools,
     on: dt.date,
+    obscured: Mapping[str, AbstractSet[int]] = MappingProxyType({}),
 ) -> tuple[list[Passage], list[Violation], list[RefusedPassage]]:
     """Measure and judge each track: in the first pass over a recording, and again from the evidence of a case."""
     axes = [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m, lane.signal_head) for lane in site.lanes]
     passages, violations, refused = [], [], []
     for track in tracks:
-        passage = _passage(track, site, plane, axes, untimed, tools.detector.model_name)
+        hidden = obscured.get(track.track_id, frozenset())
+        passage = _passage(track, site, plane, axes, untimed, tools.detector.model_name, hidden)
         if passage is None:
             continue
         if passage.against is None:
@@ -399,7 +409,13 @@ def _refused(rule: str, track: Track, refusal: Refusal) -> RefusedPassage:
 
 
 def _passage(
-    track: Track, site: Site, plane: GroundPlane, axes: list[LaneAxis], untimed: set[int], model: str
+    track: Track,
+    site: Site,
+    plane: GroundPlane,
+    axes: list[LaneAxis],
+    untimed: set[int],
+    model: str,
+    obscured: AbstractSet[int] = frozenset(),
 ) -> Passage | None:
     size = (site.image.width, site.image.height)
     axis = assign_lane(track, plane, axes, image_size=size, model=model)
@@ -416,10 +432,13 @@ def _passage(
     stood: tuple[Standstill, ...] = ()
     if site.red_light is not None and axis.signal_head is not None:
         line = site.red_light.stop_line_m
+        if obscured:  # lines are judged only where the vehicle's own lower edge was seen
+            clear = dataclasses.replace(track, points=tuple(p for p in track.points if p.frame_index not in obscured))
+            path = ground_path(clear, plane, axis, image_size=size, model=model)
         stop = front_crossing(path, line, "stop_line")
         second = front_crossing(path, site.red_light.second_line_m, "second_line")
         stop_along = float(axis.line_along(line, np.median(path.across_m)))
-        rear, turn = rear_crossing(path, line, "stop_line"), movement(path, line)
+        rear, turn = rear_crossing(path, line, "stop_line"), movement(path, line) if len(path) else None
         for crossing, passed in ((stop, line), (second, site.red_light.second_line_m)):
             if crossing is not None:
                 hidden = max(hidden, hidden_s(path, crossing.crossing.t_s))
@@ -784,7 +803,7 @@ def _gather(
     of_roles = {role: masks[point.frame_index] for role, point in chosen.items()}
     pictures["masks"] = (
         "masks.json",
-        masks_file(analysis.seen, track, range(first, last + 1), tools.redaction, of_roles),
+        masks_file(analysis.seen, track, range(first, last + 1), tools.redaction, of_roles, size=size),
     )
     return ProposedCase(
         facts=facts,
@@ -797,7 +816,8 @@ def _gather(
 
 def _masks(analysis: Analysis, track: Track, tools: Tools, frame: Frame) -> list[Mask] | None:
     faces = tools.find_faces(frame.image) if tools.find_faces is not None else ()
-    return masks_of_frame(analysis.seen, track, frame.index, tools.redaction, faces)
+    size = (frame.image.shape[1], frame.image.shape[0])
+    return masks_of_frame(analysis.seen, track, frame.index, tools.redaction, faces, size=size)
 
 
 def _masked(frame: Frame, masks: Sequence[Mask] | None, track: Track, verdict: PlateVerdict, tools: Tools) -> Frame:
@@ -986,6 +1006,7 @@ def _facts(
         "signals": {
             head: _interval_rows(analysis.timelines[head].intervals) for head in _heads(site, violation.lane_id)
         },
+        "obscured_frames": sorted(analysis.obscured.get(track.track_id, ())),
         "untimed_frames": sorted(analysis.untimed & {p.frame_index for p in track.points}),
         "signal_sources": sources,
         "self_checks": [_fault_facts(fault) for fault in analysis.self_checks],

@@ -240,7 +240,17 @@ def _judge(facts: Mapping[str, Any], loaded: LoadedSite, track: Track) -> Violat
     on = dt.datetime.fromisoformat(facts["recording"]["start"]).astimezone(site.zone).date()
     plane = ground_plane_of(site, where=loaded.path)
     untimed = set(facts.get("untimed_frames", ()))
-    _, violations, _ = judge_tracks([track], site, plane, lines, untimed, (), tools, on)
+    _, violations, _ = judge_tracks(
+        [track],
+        site,
+        plane,
+        lines,
+        untimed,
+        (),
+        tools,
+        on,
+        {track.track_id: frozenset(facts.get("obscured_frames", ()))},
+    )
     return next((v for v in violations if v.kind == facts["kind"]), None)
 
 

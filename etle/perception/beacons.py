@@ -71,8 +71,8 @@ def sample(image: Image, box_px: BoxPx, t_s: float) -> BeaconSample | None:
     x1, y1, x2, y2 = box_px
     top, bottom = max(0, int(y1)), min(height, int(y1 + UPPER_SHARE * (y2 - y1)))
     left, right = max(0, int(x1)), min(width, int(x2))
-    if bottom - top < 8 or right - left < 8:
-        return None
+    if bottom - top < 8 or right - left < 8 or y2 > height - 3 or y1 < 2:
+        return None  # of a vehicle that is cut by the picture's edge the upper part is another one
     patch = image[top:bottom, left:right].astype(np.int16)
     b, g, r = patch[..., 0], patch[..., 1], patch[..., 2]
     blue = np.clip(b - np.maximum(g, r) - BLUE_OVER, 0, None)
@@ -92,11 +92,13 @@ def find_beacons(samples: Sequence[BeaconSample]) -> Beacons | None:
     span = float(times[-1] - times[0])
     if span < MIN_SPAN_S or (len(times) - 1) / span < MIN_RATE_HZ:
         return None
-    blue = _rhythm(times, np.array([s.blue for s in samples]))
-    red = _rhythm(times, np.array([s.red for s in samples]))
-    if blue is not None:
-        return Beacons("blue" if red is None else "red and blue", *blue)
-    return None if red is None else Beacons("red", *red)
+    blue_light = np.array([s.blue for s in samples])
+    blue, red = _rhythm(times, blue_light), _rhythm(times, np.array([s.red for s in samples]))
+    if red is not None:
+        # beside red in rhythm, blue that comes and goes at all can only be the bar's other half
+        low, high = np.percentile(blue_light, (15, 85))
+        return Beacons("red and blue" if blue or high - low >= MIN_SWING else "red", *red)
+    return None if blue is None else Beacons("blue", *blue)
 
 
 def _rhythm(times: NDArray[np.float64], light: NDArray[np.float64]) -> tuple[float, int] | None:

@@ -31,6 +31,12 @@ CLOCK_OFF_S = -3.3
 CODES = {"green": (1,), "amber": (8,), "red": (9, 10)}
 
 
+def _is_seen(vehicle: dict[str, Any]) -> bool:
+    """A good part of it, or a large one: a truck cut by the picture's edge is found all the same."""
+    x1, y1, x2, y2 = vehicle["visible_box_px"]
+    return x2 - x1 > 12 and (vehicle["visible_fraction"] > 0.35 or (x2 - x1) * (y2 - y1) > 30_000)
+
+
 class TrueBoxes:
     """A detector that knows: what of each vehicle is to be seen."""
 
@@ -45,7 +51,7 @@ class TrueBoxes:
             [
                 Detection(tuple(v["visible_box_px"]), self._labels[v["id"]], 0.9)
                 for v in next(self._frames)["vehicles"]
-                if v["visible_fraction"] > 0.35 and v["visible_box_px"][2] - v["visible_box_px"][0] > 12
+                if _is_seen(v)
             ]
             for _ in images
         ]
