@@ -16,7 +16,7 @@ import enum
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,12 @@ SAME_VEHICLE_IOU = 0.5
 """A box that overlaps the accused vehicle's by more than this shows the accused vehicle."""
 SAME_OBJECT_IOU = 0.3
 """Two boxes in neighbouring frames that overlap by more than this show the same thing."""
-HOLD_FRAMES = 4
-"""What was seen this many frames before or after, and not now, is masked where it was seen."""
+HOLD_FRAMES = 8
+"""What was seen this many frames before or after, and not now, is masked from where it was seen to where it would be
+if it had gone on as it did."""
+CUT_SHARE = 0.0125
+"""A vehicle nearer to the picture's edge than this share of the picture's height may be cut by it: then its plate may
+be anywhere in what is left of it, and all of it is masked."""
 PLATE_BAND = 0.35
 """Plates sit below this share of a vehicle's height, counted from the top."""
 MARGIN = 0.12
@@ -123,7 +127,13 @@ def box_at(track: Track, frame_index: int) -> BoxPx | None:
 
 
 def masks_of_frame(
-    seen: Seen, track: Track, frame_index: int, policy: RedactPolicy, faces: Sequence[BoxPx] = ()
+    seen: Seen,
+    track: Track,
+    frame_index: int,
+    policy: RedactPolicy,
+    faces: Sequence[BoxPx] = (),
+    *,
+    size: tuple[int, int] | None = None,
 ) -> list[Mask] | None:
     """What to mask in a frame of the recording.
 
@@ -133,6 +143,7 @@ def masks_of_frame(
         frame_index: Number of the frame in the recording.
         policy: What of the accused vehicle is masked.
         faces: Boxes of faces found in this very frame.
+        size: (width, height) of the picture, pixels, by which vehicles that it cuts are known.
 
     Returns:
         The masks; None where the frame was not looked at, so that nothing may be shown of it.
@@ -140,14 +151,49 @@ def masks_of_frame(
     now = seen.at(frame_index)
     if now is None:
         return None
-    accused = box_at(track, frame_index)
-    masks = masks_for(now, accused, track.label, policy, faces)
-    for step in (s for n in range(1, HOLD_FRAMES + 1) for s in (-n, n)):
-        other = seen.at(frame_index + step)
-        for mask in masks_for(other or (), box_at(track, frame_index + step), track.label, policy):
-            if all(m.kind is not mask.kind or iou(m.box_px, mask.box_px) < SAME_OBJECT_IOU for m in masks):
-                masks.append(mask)
+    masks = masks_for(now, box_at(track, frame_index), track.label, policy, faces, size=size)
+    for sense in (-1, 1):
+        for step in range(1, HOLD_FRAMES + 1):
+            other = seen.at(frame_index + sense * step) or []
+            earlier = seen.at(frame_index + sense * (step + 1)) or []
+            going_on = [_going_on(d, earlier, step) for d in other]
+            accused = box_at(track, frame_index + sense * step)
+            for mask, moved in _held(other, going_on, accused, track.label, policy, size):
+                if all(m.kind is not mask.kind or iou(m.box_px, moved) < SAME_OBJECT_IOU for m in masks):
+                    masks.append(mask)
     return masks
+
+
+def _held(
+    seen: Sequence[Detection],
+    moved: Sequence[Detection],
+    accused: BoxPx | None,
+    label: str,
+    policy: RedactPolicy,
+    size: tuple[int, int] | None,
+) -> Iterable[tuple[Mask, BoxPx]]:
+    """Masks of a neighbouring frame, stretched to where their objects went meanwhile, and where that is."""
+    for n, detection in enumerate(seen):
+        rest = [d for k, d in enumerate(seen) if k != n and d.label == PLATE_LABEL]
+        for mask in masks_for([detection, *rest], accused, label, policy, size=size):
+            if not _inside(mask.box_px, _grown(detection.box_px)):
+                continue  # of one of the plates beside it, which has its own turn
+            shift = [q - p for p, q in zip(detection.box_px, moved[n].box_px, strict=True)]
+            there = tuple(v + d for v, d in zip(mask.box_px, shift, strict=True))
+            x1, y1, x2, y2 = (float(v) for v in there)
+            a1, b1, a2, b2 = mask.box_px
+            yield replace(mask, box_px=(min(a1, x1), min(b1, y1), max(a2, x2), max(b2, y2))), (x1, y1, x2, y2)
+
+
+def _going_on(detection: Detection, earlier: Sequence[Detection], steps: int) -> Detection:
+    """Where an object would be some frames on, from how it moved between two frames."""
+    same = max(
+        (d for d in earlier if d.label == detection.label), key=lambda d: iou(d.box_px, detection.box_px), default=None
+    )
+    if same is None or iou(same.box_px, detection.box_px) < SAME_OBJECT_IOU:
+        return detection
+    x1, y1, x2, y2 = (v + steps * (v - w) for v, w in zip(detection.box_px, same.box_px, strict=True))
+    return replace(detection, box_px=(x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)))
 
 
 def masks_for(
@@ -156,6 +202,8 @@ def masks_for(
     accused_label: str,
     policy: RedactPolicy,
     faces: Sequence[BoxPx] = (),
+    *,
+    size: tuple[int, int] | None = None,
 ) -> list[Mask]:
     """What to mask in one picture.
 
@@ -165,6 +213,7 @@ def masks_for(
         accused_label: Its label.
         policy: What of it is masked.
         faces: Boxes of faces.
+        size: (width, height) of the picture, pixels.
     """
     found = list(detections)
     others = [
@@ -180,7 +229,7 @@ def masks_for(
         masks.append(Mask(_band(accused_px), MaskKind.PLATE))
     for other in others:
         behind = accused_px is not None and other.box_px[3] < accused_px[3]
-        if other.label in TWO_WHEELED:
+        if other.label in TWO_WHEELED or _is_cut(other.box_px, size):
             masks.append(Mask(_grown(other.box_px), MaskKind.VEHICLE, behind))
         elif not any(_inside(p, other.box_px) for p in plates if p not in own):
             masks.append(Mask(_band(other.box_px), MaskKind.VEHICLE, behind))
@@ -236,7 +285,13 @@ def redact_picture(
 
 
 def masks_file(
-    seen: Seen, track: Track, frames: Iterable[int], policy: RedactPolicy, pictures: Mapping[str, Sequence[Mask] | None]
+    seen: Seen,
+    track: Track,
+    frames: Iterable[int],
+    policy: RedactPolicy,
+    pictures: Mapping[str, Sequence[Mask] | None],
+    *,
+    size: tuple[int, int],
 ) -> bytes:
     """The content of ``masks.json``: masks of every frame of the clip, and of the pictures.
 
@@ -246,10 +301,11 @@ def masks_file(
         frames: Numbers, in the recording, of the clip's frames.
         policy: What of the accused vehicle is masked.
         pictures: Masks as used for each picture, by role.
+        size: (width, height) of the recording, pixels.
     """
     rows: dict[str, Any] = {}
     for index in frames:
-        masks = masks_of_frame(seen, track, index, policy)
+        masks = masks_of_frame(seen, track, index, policy, size=size)
         if masks is not None:
             box = box_at(track, index)
             rows[str(index)] = {"accused": None if box is None else _rounded(box), "masks": _rows(masks)}
@@ -397,6 +453,13 @@ def iou(a: BoxPx, b: BoxPx) -> float:
 def _is_own(plate: BoxPx, accused: BoxPx, others: Sequence[Detection]) -> bool:
     """Whether a plate is the accused vehicle's: within it, and within no other that stands before it."""
     return _inside(plate, accused) and not any(_inside(plate, d.box_px) and d.box_px[3] > accused[3] for d in others)
+
+
+def _is_cut(box: BoxPx, size: tuple[int, int] | None) -> bool:
+    if size is None:
+        return False
+    edge = CUT_SHARE * size[1]
+    return box[0] < edge or box[1] < edge or box[2] > size[0] - edge or box[3] > size[1] - edge
 
 
 def _inside(inner: BoxPx, outer: BoxPx) -> bool:

@@ -158,7 +158,7 @@ def test_masks_survive_their_file(tmp_path: Path) -> None:
     seen = r.Seen()
     for n in range(10):
         seen.add(n, [find(ACCUSED), find((300.0, 60.0, 330.0, 180.0), "person")])
-    content = r.masks_file(seen, track(), range(12), r.RedactPolicy(True, False), {"frame_at": None})
+    content = r.masks_file(seen, track(), range(12), r.RedactPolicy(True, False), {"frame_at": None}, size=(400, 240))
     (tmp_path / "masks.json").write_bytes(r.trim_masks(content, 2, 5))
     frames, policy = r.load_masks(tmp_path / "masks.json")
     assert sorted(frames) == [2, 3, 4, 5, 6]
@@ -215,3 +215,23 @@ def test_a_masked_clip_follows_the_masks_and_keeps_the_times(tmp_path: Path) -> 
             assert spread(before.image[55:115, 20 * n + 6 : 20 * n + 54]) > 20
             assert spread(after.image[205:225, 355:375]) < 6
             assert np.abs(after.image[150:190].astype(int) - before.image[150:190]).mean() < 12
+
+
+def test_a_vehicle_the_picture_cuts_is_masked_whole() -> None:
+    leaving = find((250.0, 0.0, 330.0, 30.0))
+    [band] = r.masks_for([leaving], ACCUSED, "car", POLICY)
+    [whole] = r.masks_for([leaving], ACCUSED, "car", POLICY, size=(400, 240))
+    assert band.box_px[1] > 5
+    assert whole.box_px[1] <= 0
+
+
+def test_a_vehicle_lost_on_its_way_is_masked_where_it_would_be() -> None:
+    seen = r.Seen()
+    for n in range(12):
+        box = (250.0, 200.0 - 12 * n, 290.0, 230.0 - 12 * n)
+        seen.add(n, [find(box, "motorcycle")] if n <= 5 else [])
+    for n in (6, 8, 10):
+        masks = r.masks_of_frame(seen, track(frames=range(12)), n, POLICY, size=(400, 240)) or []
+        picture_ = r.redact_picture(picture(n), masks, r.box_at(track(frames=range(12)), n))
+        there = picture_[round(202 - 12 * n) : round(228 - 12 * n), 252:288]
+        assert (there == there[0, 0]).all(), n
