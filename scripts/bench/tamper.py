@@ -74,25 +74,26 @@ def attacks(deployment: Deployment, scratch: Path) -> dict[str, bool]:
     """Larger changes, each undone; what -> whether it was found."""
     seen: dict[str, bool] = {}
     for bundle in deployment.bundles:
+        name = bundle.name[:8]
         for path in sorted(bundle.iterdir()):
             before = path.read_bytes()
             path.unlink()
-            seen[f"{path.name} removed"] = deployment.found(path)
+            seen[f"{name}/{path.name} removed"] = deployment.found(path)
             path.write_bytes(before[: len(before) // 2])
-            seen[f"{path.name} cut short"] = deployment.found(path)
+            seen[f"{name}/{path.name} cut short"] = deployment.found(path)
             path.write_bytes(before + b"\n")
-            seen[f"{path.name} made longer"] = deployment.found(path)
+            seen[f"{name}/{path.name} made longer"] = deployment.found(path)
             path.write_bytes(before)
         manifest, seal = bundle / MANIFEST, bundle / SEAL
         before = seal.read_bytes()
         thief = Ledger(scratch / "chain", KeyRing(scratch / "keys"))
         with thief.sealing(bundle.name, manifest.read_bytes()) as forged:
             seal.write_bytes(forged)
-        seen["sealed anew with another key"] = deployment.found(seal)
+        seen[f"{name} sealed anew with another key"] = deployment.found(seal)
         other = next((b for b in deployment.bundles if b != bundle), None)
         if other is not None:
             seal.write_bytes((other / SEAL).read_bytes())
-            seen["the seal of another case"] = deployment.found(seal)
+            seen[f"{name} with the seal of another case"] = deployment.found(seal)
         seal.write_bytes(before)
     for path in deployment.chain_files:
         before = path.read_bytes()
@@ -102,9 +103,9 @@ def attacks(deployment: Deployment, scratch: Path) -> dict[str, bool]:
         damaged: dict[str, list[bytes]] = {"last line cut off": lines[:-1], "doubled": [*lines, lines[-1]]}
         if len(lines) > 1:
             damaged |= {"first line removed": lines[1:], "lines exchanged": [lines[1], lines[0], *lines[2:]]}
-        for name, content in damaged.items():
+        for what, content in damaged.items():
             path.write_bytes(b"".join(content))
-            seen[f"chain: {path.name} {name}"] = deployment.found(path)
+            seen[f"chain: {path.name} {what}"] = deployment.found(path)
         path.write_bytes(before)
     return seen
 
