@@ -217,6 +217,8 @@ class Scenario(_Model):
             raise ValueError("every phase says what the right-turn head shows, or none does")
         if self.road.turn_lanes is not None and len(self.road.turn_lanes) != self.road.lanes:
             raise ValueError(f"turn_lanes names {len(self.road.turn_lanes)} lanes; the road has {self.road.lanes}")
+        if self.road.left_turn_on_red and (self.road.turn_lanes or ("straight",))[0] != "left":
+            raise ValueError("left_turn_on_red needs a left-turn lane at the kerb: turn_lanes")
         if self.right_head and "right" not in (self.road.turn_lanes or ()):
             raise ValueError("a right-turn head needs a right-turn lane: turn_lanes")
         if self.like is not None:

@@ -1,5 +1,6 @@
 """The whole program on footage with truth or with known plausible results, real detector and real plate reader."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from etle.batch.survey import survey
 from etle.batch.tools import build_tools
 from etle.settings import Settings
 from etle.site import load_site
+from scripts.footage import thin
 
 pytestmark = [pytest.mark.shared, pytest.mark.long]
 
@@ -48,6 +50,26 @@ def test_sample_scene(site: Path, tools) -> None:
     folder = site.parent
     [clip] = folder.glob("*.mp4")
     check(evaluate_clip(clip, load_site(site), folder / "truth.json", tools))
+
+
+@pytest.mark.timeout(1200)
+def test_the_same_pass_at_other_frame_rates_has_the_same_speed(repository: Path, tmp_path: Path, tools) -> None:
+    """25 and 12.5 frames a second and a variable rate: what is measured agrees within its uncertainty, and is right."""
+    scene = repository / "sample_footage" / "arterial-day"
+    site = load_site(scene / "site.yaml")
+    found: dict[str, dict[str, dict]] = {}
+    for name, choice in (("25", {"every": 1}), ("12.5", {"every": 2}), ("variable", {"seed": 7})):
+        clip = thin.write(scene, tmp_path / name, seconds=9.0, **choice)
+        report = evaluate_clip(clip, site, clip.with_name("truth.json"), tools)
+        found[name] = {row["vehicle"]: row for row in report["speed"]["vehicles"]}
+    for name in ("12.5", "variable"):
+        both = found["25"].keys() & found[name].keys()
+        assert len(both) >= 4, (name, found)
+        for vehicle in both:
+            first, second = found["25"][vehicle], found[name][vehicle]
+            joint = math.hypot(first["u95_kmh"], second["u95_kmh"])
+            assert abs(first["measured_kmh"] - second["measured_kmh"]) <= joint, (name, vehicle)
+            assert abs(second["measured_kmh"] - second["true_kmh"]) <= 3.0, (name, vehicle)
 
 
 def test_motorway_speeds_are_plausible(shared_data: Path, repository: Path, tools) -> None:

@@ -92,6 +92,9 @@ def test_turn_lanes_and_heads_must_fit() -> None:
     data["road"]["turn_lanes"] = ["left", "straight", "straight"]
     with pytest.raises(ValidationError, match="needs a right-turn lane"):
         Scenario.model_validate(data)
+    data["road"]["turn_lanes"] = ["straight", "straight", "right"]
+    with pytest.raises(ValidationError, match="needs a left-turn lane"):
+        Scenario.model_validate(data)
     data = turns()
     del data["signal"][0]["right"]
     with pytest.raises(ValidationError, match="every phase"):
