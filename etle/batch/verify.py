@@ -41,7 +41,8 @@ def find_evidence(what: str, settings: Settings | None = None) -> Iterator[Evide
     """
     path = Path(what)
     if path.is_dir():
-        yield Evidence(path)
+        inside = path / "bundle"  # an export that was unpacked
+        yield Evidence(inside if inside.is_dir() and not (path / MANIFEST).exists() else path)
     elif path.is_file():
         with tempfile.TemporaryDirectory(prefix="etle-") as folder:
             yield Evidence(unpacked(path, Path(folder)))

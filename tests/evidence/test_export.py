@@ -139,6 +139,7 @@ def test_our_own_verifier_takes_the_zip(court: Path, tmp_path: Path) -> None:
     faults, described = verify(str(tmp_path / "court.zip"), key=court / "public-keys.json")
     assert faults == []
     assert "every file is as it was sealed" in described
+    assert verify(str(court), key=court / "public-keys.json")[0] == []
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(InputError, match="not an export"):
         verify(str(tmp_path / "text.zip"), key=court / "public-keys.json")
