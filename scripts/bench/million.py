@@ -261,8 +261,8 @@ def report(database: Database, count: int, times: int) -> str:
         size = session.execute(text("SELECT pg_size_pretty(pg_database_size(current_database()))")).scalar_one()
         buffers = session.execute(text("SHOW shared_buffers")).scalar_one()
     lines = [
-        f"{count:,} made-up cases, PostgreSQL {version}, `shared_buffers` {buffers}, database {size}; client and server "
-        f"on one machine of two cores; {times} calls each (decisions 500 at most), milliseconds.",
+        f"{count:,} made-up cases, PostgreSQL {version}, `shared_buffers` {buffers}, database {size}; client and "
+        f"server on one machine of two cores; {times} calls each (decisions 500 at most), milliseconds.",
         "",
         "| what | p50 | p95 | p99 | largest |",
         "|---|---|---|---|---|",
