@@ -209,6 +209,7 @@ class RedLight(_Model):
     ] = 2.5
     stop_line_m: Annotated[MetreLine, Field(description="Two points of the stop line (its middle), metres.")]
     second_line_m: Annotated[MetreLine, Field(description="Line inside the junction that must also be passed, metres.")]
+
     @model_validator(mode="after")
     def _lines(self) -> RedLight:
         _refuse_short(self.stop_line_m, "red_light: stop_line_m")
