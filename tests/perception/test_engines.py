@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from etle.errors import MissingExtraError, ModelError
 from etle.perception.boxes import iou_matrix
 from etle.perception.engines import load_detector
+from etle.perception.engines.export import export_model
 from etle.perception.engines.yolo import anchors, input_hw, letterbox, to_tensor
-from etle.perception.weights import ModelFile, describe_model
+from etle.perception.weights import ModelFile, describe_model, read_manifest, resolve_model
+from etle.settings import Settings
 from etle.types import Detection, Image
 
 from .conftest import INPUT_HW, MakeNetwork
@@ -235,6 +238,93 @@ def _frames(footage: Path) -> list[Image]:
                 if number >= max(numbers):
                     break
     return frames
+
+
+def _sample_frames(repository: Path) -> list[Image]:
+    frames: list[Image] = []
+    for scene, number in (("junction-day", 20), ("arterial-rain", 40)):
+        with av.open(str(repository / "sample_footage" / scene / f"{scene}.mp4")) as container:
+            for index, frame in enumerate(container.decode(video=0)):
+                if index == number:
+                    frames.append(frame.to_ndarray(format="bgr24").astype(np.uint8))
+                    break
+    return frames
+
+
+def test_bundled_detector_finds_the_same_in_every_engine(repository: Path) -> None:
+    """Boxes within 0.1 px, scores within 0.001, on frames of our own footage."""
+    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-1"]
+    frames = _sample_frames(repository)
+    engines = ["onnxruntime", "openvino", *(["ultralytics"] if HAS_ULTRALYTICS else [])]
+    results = {}
+    for name in engines:
+        device = None if name == "openvino" else "cpu"
+        detector = load_detector(model, engine=name, score=0.25, threads=1, device=device)  # type: ignore[arg-type]
+        results[name] = detector.detect(frames)
+    reference = results.pop("onnxruntime")
+    assert {found.label for several in reference for found in several} >= {"car", "licence_plate"}
+    for several in results.values():
+        for expected, found in zip(reference, several, strict=True):
+            assert [one.label for one in found] == [one.label for one in expected]
+            assert np.array([one.score for one in found]) == pytest.approx([e.score for e in expected], abs=0.001)
+            assert np.array([one.box_px for one in found]) == pytest.approx(
+                np.array([one.box_px for one in expected]), abs=0.1
+            )
+
+
+def test_bundled_detector_finds_plates_on_vehicles_cut_out(repository: Path) -> None:
+    model = resolve_model(Path("etle-detector-1"), Settings(_env_file=None))  # type: ignore[call-arg]
+    assert not model.riders_apart
+    [frame, _] = _sample_frames(repository)
+    detector = load_detector(model, size_px=320, score=0.25, threads=1)
+    truth = json.loads((repository / "sample_footage/junction-day/truth.json").read_text())
+    wanted, crops = [], []
+    for seen in truth["frames"][20]["vehicles"]:
+        x1, y1, x2, y2 = (round(v) for v in seen["visible_box_px"])
+        if seen["plate_quad_px"] and seen["plate_visible_fraction"] > 0.99 and x2 - x1 > 150:
+            crops.append(np.ascontiguousarray(frame[y1:y2, x1:x2]))
+            quad = np.array(seen["plate_quad_px"]) - (x1, y1)
+            wanted.append((*quad.min(axis=0), *quad.max(axis=0)))
+    assert len(crops) >= 2
+    for box, found in zip(wanted, detector.detect(crops), strict=True):
+        plates = np.array([one.box_px for one in found if one.label == "licence_plate"]).reshape(-1, 4)
+        assert len(plates)
+        assert iou_matrix(np.array([box]), plates).max() >= 0.5
+
+
+def test_int8_for_onnx_runtime_stays_near_and_openvino_refuses_it(repository: Path) -> None:
+    models = {m.name: m for m in read_manifest(repository / "models")}
+    frames = _sample_frames(repository)
+    single = load_detector(models["etle-detector-1"], score=0.4, threads=1).detect(frames)
+    small = load_detector(models["etle-detector-1-int8"], score=0.25, threads=1).detect(frames)
+    for expected, found in zip(single, small, strict=True):
+        for one in expected:
+            same = np.array([other.box_px for other in found if other.label == one.label]).reshape(-1, 4)
+            assert len(same)
+            assert iou_matrix(np.array([one.box_px]), same).max() >= 0.8
+    with pytest.raises(ModelError, match="quantised by ONNX Runtime"):
+        load_detector(models["etle-detector-1-int8"], engine="openvino")
+
+
+def test_export_to_openvino_keeps_classes_and_boxes(repository: Path, tmp_path: Path) -> None:
+    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-1"]
+    written = export_model(model, "openvino", tmp_path)
+    assert written.kind == "openvino"
+    assert dict(written.labels) == dict(model.labels)
+    assert not written.riders_apart
+    frame = _sample_frames(repository)[:1]
+    [expected] = load_detector(model, score=0.25, threads=1).detect(frame)
+    [found] = load_detector(written, score=0.25, threads=1).detect(frame)
+    assert [one.label for one in found] == [one.label for one in expected]
+    assert np.array([one.box_px for one in found]) == pytest.approx(np.array([e.box_px for e in expected]), abs=0.1)
+
+
+def test_int8_needs_pictures(repository: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-1"]
+    with pytest.raises(ModelError, match="2 pictures are too few"):
+        export_model(model, "int8", tmp_path, size_px=96, pictures=[np.zeros((96, 96, 3), np.uint8)] * 2)
+    assert not list(tmp_path.glob("*.onnx"))
 
 
 @pytest.mark.shared

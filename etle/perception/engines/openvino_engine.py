@@ -48,6 +48,12 @@ class OpenVinoRunner:
         try:
             network = self._core.read_model(str(path))
             shape = network.input(0).partial_shape
+            if path.suffix == ".onnx" and _quantised(network):
+                raise ModelError(
+                    "OpenVINO computes networks quantised by ONNX Runtime wrongly",
+                    where=path,
+                    remedy="Use --engine onnxruntime or the network in single precision",
+                )
             static_only = self._device == "CPU" and shape.is_dynamic and _amx() and _quantised(network)
             self._request: Any = None if static_only else self._compile(network)
         except RuntimeError as error:

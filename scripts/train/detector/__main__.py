@@ -11,7 +11,8 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from numpy.typing import NDArray
 from etle.perception.weights import ModelFile
 from etle.types import Image
 from scripts.train.detector import sources
+from scripts.train.detector.dataset import Example
 
-STEPS = ("collect", "teach", "reteach", "dataset", "start", "train", "export", "measure")
+STEPS = ("collect", "teach", "reteach", "dataset", "start", "train", "export", "measure", "engines")
 
 
 def main() -> int:
@@ -159,7 +161,7 @@ def _dataset(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
     # a photo of a plate on which nobody found the plate would teach that there is none
     taught = (e for e in taught if e.kind != "photo" or any(label == "licence_plate" for label, _ in e.objects))
     counts: Counter[str] = Counter()
-    for number, example in enumerate(itertools.chain(taught, stills[: plan["rendered_at_most"]])):
+    for number, example in enumerate(_varied(itertools.chain(taught, stills[: plan["rendered_at_most"]]), plan, rnd)):
         split = "val" if number % plan["validation_share"] == 7 else "train"
         for kind, several in (("tile", dataset.tiles), ("crop", dataset.crops)):
             if split == "val" and kind == "crop":
@@ -170,6 +172,20 @@ def _dataset(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
     dataset.write_description(folder)
     for name, count in sorted(counts.items()):
         _say(f"{count:7d} {name}")
+
+
+def _varied(examples: Iterable[Example], plan: dict[str, Any], rnd: random.Random) -> Iterator[Example]:
+    """Foreign cars under local plates in part; the few local photos several times, in other tiles each time."""
+    from scripts.train.detector import dataset
+
+    for example in examples:
+        if example.kind == "photo" and example.name.startswith("id_"):
+            for again in range(plan["local_photos_times"]):
+                yield replace(example, name=f"{example.name}_{again}")
+        elif example.kind == "photo" and rnd.random() < plan["local_plate_share"]:
+            yield dataset.with_local_plate(example, rnd)
+        else:
+            yield example
 
 
 def _start(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
@@ -250,6 +266,35 @@ def _measure(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
     (arguments.work / "measured.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
+def _engines(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    from etle.footage.reader import open_footage
+    from etle.perception.engines import EngineName, load_detector
+    from etle.perception.weights import describe_model
+    from scripts.train.detector import engines
+
+    pictures: list[Image] = []
+    for scene in recipe["engines"]["scenes"]:
+        with open_footage(sources.REPOSITORY / "sample_footage" / scene / f"{scene}.mp4") as reader:
+            pictures += [frame.image for frame in reader.frames_at(recipe["engines"]["frames"])]
+    rows: list[dict[str, Any]] = []
+    reference = None
+    for path in arguments.models:
+        model = describe_model(path)
+        names: tuple[EngineName, ...] = ("ultralytics", "onnxruntime", "openvino")
+        for name in names if model.kind == "onnx" else names[:1] if model.kind == "ultralytics" else names[2:]:
+            for side in recipe["engines"]["sides_px"]:
+                device = None if name == "openvino" else "cpu"
+                detector = load_detector(model, engine=name, size_px=side, score=0.25, threads=1, device=device)
+                row = {"model": model.path.name, "engine": name, "size_px": side, **engines.cost(detector, pictures)}
+                if side == recipe["engines"]["sides_px"][0]:
+                    found = detector.detect(pictures)
+                    reference = reference or found
+                    row |= engines.difference(reference, found)
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    (arguments.work / "engines.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
 _STEP = {
     "collect": _collect,
     "teach": _teach,
@@ -259,6 +304,7 @@ _STEP = {
     "train": _train,
     "export": _export,
     "measure": _measure,
+    "engines": _engines,
 }
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import yaml
 from etle.perception.boxes import iou_matrix
 from etle.perception.labels import FOUR_WHEEL_LABELS
 from etle.types import LABELS, VEHICLE_LABELS, BoxPx, Detection, Image
+from scripts.footage import numberplates
 from scripts.train.detector.fusion import share_inside
 from scripts.train.detector.sources import Picture
 
@@ -89,6 +90,58 @@ def rendered(folder: Path) -> Iterator[Example]:
                 box = ((cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height)
                 objects.append((names[int(index)], box))
         yield Example(f"rendered_{path.stem}", "rendered", np.asarray(image, dtype=np.uint8), tuple(objects))
+
+
+def with_local_plate(example: Example, rnd: random.Random) -> Example:
+    """A photo with its plates covered by invented Indonesian ones, lit and blurred like what they cover.
+
+    Real Indonesian photos are few; cars elsewhere carry their plates in the same places.
+    """
+    image = example.image.copy()
+    objects: list[Labelled] = []
+    for label, box in example.objects:
+        x1, y1, x2, y2 = box
+        if label != "licence_plate" or x2 - x1 < 12:
+            objects.append((label, box))
+            continue
+        colour = rnd.choices(["private_old", "private", "public", "government"], [0.5, 0.2, 0.18, 0.12])[0]
+        drawn = numberplates.picture(numberplates.draw_plate(rnd, "car", colour), stroke=rnd.uniform(0.8, 1.3))
+        wide = (x2 - x1) * rnd.uniform(1.02, 1.12)
+        high = max(1.04 * (y2 - y1), wide * drawn.shape[0] / drawn.shape[1])
+        cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
+        tilt, lean = rnd.uniform(-0.06, 0.06) * wide, rnd.uniform(-0.05, 0.05) * wide
+        corners = np.array(
+            [
+                [cx - wide / 2 + lean, cy - high / 2 - tilt],
+                [cx + wide / 2 + lean, cy - high / 2 + tilt],
+                [cx + wide / 2 - lean, cy + high / 2 + tilt],
+                [cx - wide / 2 - lean, cy + high / 2 - tilt],
+            ],
+            dtype=np.float32,
+        )
+        left, top = np.floor(corners.min(axis=0)).astype(int).clip(0)
+        right, bottom = np.minimum(np.ceil(corners.max(axis=0)).astype(int), [image.shape[1], image.shape[0]])
+        if right - left < 8 or bottom - top < 4:
+            objects.append((label, box))
+            continue
+        under = image[max(0, round(y1)) : round(y2), max(0, round(x1)) : round(x2)].astype(np.float32)
+        low, light = np.percentile(under, (3, 97))
+        # shrink first, so that a small plate is not a few sampled pixels of a large drawing
+        small = cv2.resize(drawn, (max(8, round(wide)), max(4, round(high))), interpolation=cv2.INTER_AREA)
+        lit = low + small.astype(np.float32) * max(30.0, light - low) / 255.0
+        lit = cv2.GaussianBlur(lit, (0, 0), rnd.uniform(0.3, 0.9))
+        h, w = small.shape[:2]
+        source = np.array([[0, 0], [w, 0], [w, h], [0, h]], dtype=np.float32)
+        move = cv2.getPerspectiveTransform(source, corners - np.array([left, top], dtype=np.float32))
+        size = (int(right - left), int(bottom - top))
+        warped = cv2.warpPerspective(lit, move, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cover = cv2.warpPerspective(np.ones((h, w), np.float32), move, size, flags=cv2.INTER_LINEAR)[..., None]
+        noise = np.random.default_rng(rnd.getrandbits(32)).normal(0.0, rnd.uniform(1.0, 6.0), warped.shape)
+        patch = image[top:bottom, left:right].astype(np.float32)
+        mixed = cover * (warped + noise) + (1.0 - cover) * patch
+        image[top:bottom, left:right] = np.clip(mixed, 0, 255).astype(np.uint8)
+        objects.append((label, (float(left), float(top), float(right), float(bottom))))
+    return Example(f"{example.name}_local", example.kind, image, tuple(objects), example.doubtful)
 
 
 def tiles(example: Example, plan: Mapping[str, Any], rnd: random.Random) -> Iterator[Example]:

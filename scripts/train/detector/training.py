@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,10 +60,27 @@ def train(
     trainer = DetectionTrainer(overrides=arguments)
     if chosen == "cpu":
         trainer.add_callback("on_train_start", functools.partial(_in_bfloat16, threads=threads))
+    trainer.add_callback("on_train_batch_start", _Cosine())
     trainer.add_callback("on_train_batch_end", _Progress())
     trainer.add_callback("on_fit_epoch_end", _epoch)
     trainer.train()
     return last
+
+
+class _Cosine:
+    """Lets the learning rate fall batch by batch: a run has too few epochs for steps of one."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, trainer: Any) -> None:
+        batches = len(trainer.train_loader)
+        self._count = max(self._count, trainer.epoch * batches)  # where a run goes on
+        done = self._count / (trainer.epochs * batches)
+        self._count += 1
+        least = trainer.args.lrf
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * (least + (1.0 - least) * (1.0 + math.cos(math.pi * done)) / 2.0)
 
 
 class _Progress:
