@@ -92,7 +92,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A measured value with its expanded uncertainty (95 %, coverage factor k = 2; JCGM 100:2008)."""
+    """A measured value with its expanded uncertainty (95 %, coverage factor 2 or Student's t; JCGM 100:2008)."""
 
     value: float
     u95: float
