@@ -176,8 +176,10 @@ def test_plates_are_large_enough_where_a_case_is_made(folder: Path) -> None:
             if seen.id in guilty and seen.plate_quad_px is not None and seen.plate_visible_fraction > 0.9:
                 (x1, y1), (x2, y2) = seen.plate_quad_px[:2]
                 widest[seen.id] = max(widest[seen.id], float(np.hypot(x2 - x1, y2 - y1)))
-    # three lanes and both heads in one picture: there a motorcycle's plate is 84 px when it comes in
-    assert min(widest.values()) >= (84 if folder.name == "junction-turns" else 90), widest
+    # with three lanes in one picture a motorcycle's plate is 82 to 84 px wide when it comes in
+    motorcycles = {v.id for v in truth.vehicles if v.label == "motorcycle"}
+    for vehicle, width in widest.items():
+        assert width >= (80 if truth.road.lanes == 3 and vehicle in motorcycles else 90), widest
 
 
 @by_scene
