@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from scripts.footage import truth as t
+from scripts.footage.scenario import load_scenario
 
-COLUMNS, WIDTH = 4, 480
+COLUMNS, WIDTH = 4, 400
 
 
 def row(folder: Path) -> Any:
@@ -48,7 +49,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
-    rows = [row(path.parent) for path in sorted(arguments.folder.glob("*/truth.json"))]
+    scenes = [path.parent for path in sorted(arguments.folder.glob("*/truth.json"))]
+    scenarios = Path(__file__).with_name("scenarios")
+    # a second recording of the same passes looks no different
+    rows = [row(scene) for scene in scenes if load_scenario(scenarios / f"{scene.name}.yaml").like is None]
     arguments.target.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(arguments.target), np.vstack(rows), [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
