@@ -267,6 +267,7 @@ def _measure(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
 
 
 def _engines(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    from etle.errors import ModelError
     from etle.footage.reader import open_footage
     from etle.perception.engines import EngineName, load_detector
     from etle.perception.weights import describe_model
@@ -284,7 +285,11 @@ def _engines(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
         for name in names if model.kind == "onnx" else names[:1] if model.kind == "ultralytics" else names[2:]:
             for side in recipe["engines"]["sides_px"]:
                 device = None if name == "openvino" else "cpu"
-                detector = load_detector(model, engine=name, size_px=side, score=0.25, threads=1, device=device)
+                try:
+                    detector = load_detector(model, engine=name, size_px=side, score=0.25, threads=1, device=device)
+                except ModelError as error:  # an engine may refuse a file it would compute wrongly
+                    _say(str(error))
+                    continue
                 row = {"model": model.path.name, "engine": name, "size_px": side, **engines.cost(detector, pictures)}
                 if side == recipe["engines"]["sides_px"][0]:
                     found = detector.detect(pictures)
