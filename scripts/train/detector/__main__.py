@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="working folder; what is there is not made again")
     parser.add_argument("--data", type=Path, default=sources.DEVELOPMENT_DATA, help="the development data")
     parser.add_argument("--stills", type=Path, nargs="*", default=[], help="folders of rendered stills (YOLO layout)")
-    parser.add_argument("--test-frames", type=Path, default=sources.REPOSITORY / "tests" / "data" / "labels")
+    parser.add_argument("--test-frames", type=Path, default=sources.FRAME_LABELS)
     parser.add_argument("--recipe", type=Path, default=sources.HERE / "recipe.yaml")
     parser.add_argument("--dataset", default="dataset", help="name of the data set in the working folder")
     parser.add_argument("--teacher", default="teacher2", help="whose labels the data set takes: teacher or teacher2")
@@ -45,17 +45,28 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", nargs="*", default=[], help="KEY=VALUE of the recipe's train section")
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="measure: files to compare")
-    parser.add_argument("--out", type=Path, default=sources.REPOSITORY / "models", help="where exported models go")
+    parser.add_argument(
+        "--out", type=Path, default=sources.REPOSITORY / "models" / "detector", help="where exported models go"
+    )
     arguments = parser.parse_args()
     recipe: dict[str, Any] = yaml.safe_load(arguments.recipe.read_text("utf-8"))
     for pair in arguments.set:
         key, value = pair.split("=", 1)
         recipe["train"][key] = yaml.safe_load(value)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    for step in STEPS if arguments.step == "all" else (arguments.step,):
+    stages: tuple[tuple[str, dict[str, Any]], ...] = ((arguments.step, {}),)
+    if arguments.step == "all":
+        first = {"run": "r1", "dataset": "dataset1", "teacher": "teacher"}
+        second = {"run": "main", "start": arguments.work / "runs" / "r1" / "weights" / "last.pt"}
+        written = {"models": [arguments.out / f"{recipe['export']['name']}{end}.onnx" for end in ("", "-int8")]}
+        stages = (
+            ("collect", {}), ("teach", {}), ("dataset", first), ("start", first), ("train", first), ("reteach", first),
+            ("dataset", {}), ("train", second), ("export", {"run": "main"}), ("measure", written), ("engines", written),
+        )  # fmt: skip
+    for step, changes in stages:
         begun = time.monotonic()
         _say(f"{step} ...")
-        _STEP[step](arguments, recipe)
+        _STEP[step](argparse.Namespace(**{**vars(arguments), **changes}), recipe)
         _say(f"{step} done in {time.monotonic() - begun:.0f} s")
     return 0
 

@@ -38,6 +38,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
 DEVELOPMENT_DATA = REPOSITORY.parent / "shared" / "data"
 PLATE_SETS = ("benchmark_br", "benchmark_us", "indonesia_photos")
+FRAME_LABELS = REPOSITORY / "tests" / "data" / "labels" / "frames.json"
+"""Frames labelled by hand for testing; nothing near them is learned from."""
 PHOTO_LABELS = REPOSITORY / "tests" / "data" / "labels" / "plates_indonesia_photos.json"
 """Plates of those ``indonesia_photos`` that came without boxes, boxed by hand; "ignore": cannot be told by eye."""
 
@@ -69,8 +71,8 @@ def test_frames(listing: Path) -> dict[str, list[float]]:
     """File name -> times (s) of its hand-labelled test frames; an empty list for a still picture."""
     times: dict[str, list[float]] = {}
     for entry in json.loads(listing.read_text("utf-8"))["frames"]:
-        several = times.setdefault(Path(entry["file"]).name, [])
-        if entry["t_s"] is not None:
+        several = times.setdefault(Path(entry["source"]).name, [])
+        if entry.get("t_s") is not None:
             several.append(float(entry["t_s"]))
     return times
 
