@@ -204,7 +204,8 @@ def draw(results: dict[str, list[dict[str, float]]], trade: dict[str, list[tuple
     left.plot([0, 1], [0, 1], color="grey", linewidth=0.7)
     for name, bins in results.items():
         said, share_right = [b["said"] for b in bins], [b["right"] for b in bins]
-        reach = [[b["right"] - b["low"] for b in bins], [b["high"] - b["right"] for b in bins]]
+        # rounding may put an end of the interval inside the share
+        reach = [[max(0.0, b["right"] - b["low"]) for b in bins], [max(0.0, b["high"] - b["right"]) for b in bins]]
         left.errorbar(said, share_right, yerr=reach, marker="o", capsize=3, label=name, alpha=0.8)
     left.set(
         xlabel="probability the reader states",
