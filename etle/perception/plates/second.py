@@ -24,6 +24,8 @@ AROUND = 0.08
 """Surroundings it is shown, as a share of the plate's box."""
 DISAGREES = 0.7
 """Factor on the confidence where it reads another plate."""
+MIN_CONFIDENCE = 0.65
+"""A contradicted text that is left with less than this is not offered: a wrong plate accuses somebody else."""
 
 
 def second_opinion(
@@ -61,9 +63,16 @@ def second_opinion(
         if found.text is not None:
             others.append(found.text)
     if others:
-        return replace(
-            verdict,
-            confidence=verdict.confidence * DISAGREES,
-            notes=(*verdict.notes, f"second reader ({reader.name}) reads {others[0]}"),
-        )
+        confidence = verdict.confidence * DISAGREES
+        note = f"second reader ({reader.name}) reads {others[0]}"
+        if confidence < MIN_CONFIDENCE:
+            return replace(
+                verdict,
+                text=None,
+                confidence=confidence,
+                char_probs=(),
+                alternatives=((verdict.text, verdict.confidence), *verdict.alternatives)[:5],
+                reason=f"read as {verdict.text} with little confidence, and the {note}",
+            )
+        return replace(verdict, confidence=confidence, notes=(*verdict.notes, note))
     return replace(verdict, notes=(*verdict.notes, f"second reader ({reader.name}) cannot read it"))

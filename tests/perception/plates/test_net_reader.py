@@ -205,12 +205,22 @@ class Says:
 )
 def test_the_second_reader_is_heard(grammar: PlateGrammar, text: str, factor: float, note: str) -> None:
     readings = tuple(PlateReading("BH1207RR", (0.99,) * 8, i, i / 25, (10.0, 10.0, 110.0, 50.0)) for i in range(3))
-    verdict = PlateVerdict("BH 1207 RR", 0.9, 0.8, readings)
+    verdict = PlateVerdict("BH 1207 RR", 0.95, 0.8, readings)
     pictures = {0: np.full((80, 140, 3), 90, np.uint8)}
     heard = second_opinion(verdict, pictures, Says(text), grammar)
     assert heard.text == verdict.text
-    assert heard.confidence == pytest.approx(0.9 * factor)
+    assert heard.confidence == pytest.approx(0.95 * factor)
     assert heard.notes[-1].endswith(note)
     assert heard.notes[-1].startswith("second reader (other 1.0)")
     unread = PlateVerdict(None, 0.0, 0.0)
     assert second_opinion(unread, pictures, Says(text), grammar) is unread
+
+
+def test_an_unsure_text_that_the_second_reader_contradicts_is_not_offered(grammar: PlateGrammar) -> None:
+    readings = tuple(PlateReading("BH1207RR", (0.8,) * 8, i, i / 25, (10.0, 10.0, 110.0, 50.0)) for i in range(3))
+    verdict = PlateVerdict("BH 1207 RR", 0.8, 0.6, readings, (0.8,) * 8)
+    pictures = {0: np.full((80, 140, 3), 90, np.uint8)}
+    heard = second_opinion(verdict, pictures, Says("BH1287RR"), grammar)
+    assert heard.text is None
+    assert heard.alternatives[0] == ("BH 1207 RR", 0.8)
+    assert "BH 1287 RR" in heard.reason

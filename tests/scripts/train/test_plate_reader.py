@@ -105,11 +105,11 @@ def test_it_learns_stops_and_goes_on(tmp_path: Path) -> None:
     assert losses[-1] < 0.7 * losses[0]
     # what is exported computes the same, and the program opens it
     facts = {"calibration": {"weights": [1.0, 0.0, 0.0], "bias": 0.0, "accept": 0.5}, "name": "test"}
-    assert export(tmp_path / "run" / "last.pt", tmp_path / "net.onnx", facts) < 1e-4
+    assert export(tmp_path / "run" / "last.pt", tmp_path / "net.onnx", facts) < 1e-3
     reader = PlateNetReader(tmp_path / "net.onnx")
     ours, _ = reader.probabilities([s.image for s in samples])
     theirs, _ = predict(load(tmp_path / "run" / "last.pt"), np.stack([s.image for s in samples]))
-    assert np.abs(ours - torch.softmax(theirs, 2).numpy()).max() < 1e-4
+    assert np.abs(ours - torch.softmax(theirs, 2).numpy()).max() < 1e-3
     assert reader.accept == 0.5
     assert reader.name.startswith("test ")
 
