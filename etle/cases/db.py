@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,20 +144,33 @@ def _engine(url: URL, busy_timeout_s: float) -> Engine:
             remedy="Use sqlite:/// or postgresql+psycopg://",
         ) from error
     if sqlite:
-        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "connect", functools.partial(_on_sqlite_connect, busy_timeout_s))
         event.listen(engine, "begin", _on_sqlite_begin)
     return engine
 
 
-def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
+def _on_sqlite_connect(busy_timeout_s: float, connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not begin transactions by itself: it would begin them late, as readers, and a reader that turns
     # writer can fail without waiting.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _use_write_ahead_log(cursor, busy_timeout_s)
     cursor.execute("PRAGMA synchronous = FULL")  # a committed decision survives a power cut
     cursor.close()
+
+
+def _use_write_ahead_log(cursor: sqlite3.Cursor, busy_timeout_s: float) -> None:
+    # Only the first connection ever changes the file, which needs it alone; SQLite does not wait for that by itself.
+    deadline = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
