@@ -677,7 +677,7 @@ def process_recording(
             controller=controller,
         )
         cases: list[ProposedCase] = []
-        verdicts: dict[str, PlateVerdict] = {}
+        verdicts: dict[tuple[str, float, float], PlateVerdict] = {}
         refused = list(analysis.refused)
         for violation in analysis.violations:
             proposal = _gather(reader, loaded, plane, analysis, violation, tools, begun, verdicts)
@@ -744,7 +744,7 @@ def _gather(
     violation: Violation,
     tools: Tools,
     begun: RecordingStart,
-    verdicts: dict[str, PlateVerdict],
+    verdicts: dict[tuple[str, float, float], PlateVerdict],
 ) -> ProposedCase | Refusal:
     """Second pass for one violation: the pictures its evidence needs, the plate, the record."""
     site = loaded.site
@@ -775,14 +775,16 @@ def _gather(
         return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"frame {min(missing)} could not be fetched again")
     grammar = tools.plate_grammar(begun.at.astimezone(site.zone).date())
     plate_reader = tools.plate_reader()
-    if track.track_id not in verdicts:  # one vehicle may have done two things: its plate is read once
+    # one vehicle may have done two things: its plate is read once, but not across a doubtful moment between them
+    read_in = (track.track_id, start_s, end_s)
+    if read_in not in verdicts:
         verdict = _read_track(track, plate_points, frames, plate_reader, grammar)
         second = tools.second_reader() if verdict.text is not None else None
         if second is not None:
             pictures_by_index = {index: frame.image for index, frame in frames.items()}
             verdict = second_opinion(verdict, pictures_by_index, second, grammar)
-        verdicts[track.track_id] = verdict
-    verdict = verdicts[track.track_id]
+        verdicts[read_in] = verdict
+    verdict = verdicts[read_in]
     shown = _shown_reading(verdict, grammar)
     if verdict.text is not None and shown is None:
         return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, "no reading that counted has its place in the picture")

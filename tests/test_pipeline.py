@@ -1,15 +1,23 @@
 """The whole pipeline on a drawn junction with exact truth; only detector and plate reader are stood in for."""
 
 import datetime as dt
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from etle.errors import SiteError
 from etle.evidence.bundle import verify_bundle
-from etle.pipeline import RecordingResult, process_recording, recording_start, write_case
+from etle.measure.path import ground_path
+from etle.perception.tracker import MarkKind, TrackMark
+from etle.pipeline import RecordingResult, _sure_span, process_recording, recording_start, write_case
 from etle.site import load_site
+from etle.types import Track
 from tests import synthetic
+from tests.camera import track_of
+from tests.measure.test_ground import plane_for
+from tests.measure.test_speed import AWAY, CAMERA, SIZE
 from tests.synthetic import STOP_Y, write_recording, write_site
 
 WIB = dt.timezone(dt.timedelta(hours=7))
@@ -155,3 +163,20 @@ def test_where_the_start_time_comes_from(folder: Path, result: RecordingResult) 
     assert not unknown.certain
     impossible = dataclasses.replace(created, path=folder / "x_20269999_996199.mp4")
     assert recording_start(impossible, site, None).source == "container"
+
+
+def test_a_doubtful_moment_bounds_what_is_surely_one_vehicle() -> None:
+    plane = plane_for(CAMERA, camera_foot_m=CAMERA.foot_m)
+    t = np.arange(0, 3, 1 / 25)
+    first = track_of(CAMERA, t, 18 + 14 * t, noise_px=1.0)
+    other = track_of(CAMERA, t, 22.5 + 14 * t, noise_px=1.0)
+    both = zip(first.points, other.points, strict=False)
+    changed = Track("t", "car", tuple(a if a.t_s < 1.0 else b for a, b in both))
+    mark = TrackMark(MarkKind.SWAP_RISK, 25, 1.0, 0.2)
+    one, two = (ground_path(x, plane, AWAY, image_size=SIZE) for x in (first, changed))
+    assert _sure_span([mark], one, 0.5) == (-math.inf, math.inf, None)
+    start_s, end_s, doubt = _sure_span([mark], two, 0.5)
+    assert (start_s, end_s) == (-math.inf, 1.0)
+    assert doubt is not None
+    # what the same track did after the change is judged, and its plate read, in a span of its own
+    assert _sure_span([mark], two, 1.3)[:2] == (1.0, math.inf)

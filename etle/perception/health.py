@@ -104,11 +104,6 @@ class HealthMonitor:
         self._damage_count = 0
         self._next_sample_index = 0
 
-    @property
-    def drift(self) -> tuple[DriftSample, ...]:
-        """Where the picture stood, sample by sample."""
-        return tuple(self._drift)
-
     def observe(self, frame: Frame, boxes_px: Iterable[BoxPx] = (), damage_count: int = 0) -> None:
         """Take the next frame.
 
