@@ -19,7 +19,7 @@ from etle.web.api import routes as api
 from etle.web.api.models import Health
 from etle.web.errors import install_error_handlers
 from etle.web.pages import routes as pages
-from etle.web.pages.render import page_texts
+from etle.web.pages.render import check_texts
 from etle.web.security import SecurityMiddleware
 from etle.web.state import AppState, StateDep
 
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         StoreError: The database cannot be opened.
     """
-    page_texts()  # a broken data file stops the start, not the first page
+    check_texts()  # a broken data file stops the start, not the first page
     state = AppState(settings, open_database(settings.resolved_database_url))
 
     @contextlib.asynccontextmanager

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import string
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from fastapi.testclient import TestClient
 
-from etle.documents.texts import LANGUAGES, Texts, case_texts, load_texts
-from etle.web.pages.render import page_texts
+from etle.documents.texts import LANGUAGES
+from etle.web.i18n import Words
 from etle.web.pages.timeline import signal_timeline
+from scripts import messages
 from tests.cases.made_up import make_facts
 from tests.web.conftest import NO_PLATE, PASSWORD, RED, SPEEDING, Desk
 
@@ -126,24 +126,32 @@ def test_contrast_is_enough_to_read(repository: Path, scheme: str) -> None:
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (scheme, ink, ground)
 
 
-def test_every_text_is_there_in_both_languages_and_used(repository: Path) -> None:
-    texts, own = page_texts(), load_texts("etle.web")
-    for key in texts.keys():  # noqa: SIM118  not a mapping
-        fields = []
-        for language in LANGUAGES:
-            text = texts.get(key, language)
-            assert text.strip(), key
-            fields.append({name for _, name, _, _ in string.Formatter().parse(text) if name})
-        assert fields[0] == fields[1], key
-    sources = "".join(
-        path.read_text() for folder in ("templates", "pages") for path in (repository / "etle/web" / folder).glob("*.*")
-    )
-    used = set(re.findall(r"""["']([a-z_]+\.[a-z_0-9]+)["']""", sources))
-    in_templates = "".join(path.read_text() for path in (repository / "etle/web/templates").glob("*.html"))
-    assert set(re.findall(r"""\bt\(["']([\w./]+)["']""", in_templates)) <= texts.keys()
-    groups = {"role", "error"}  # names of codes, put together at run time
-    assert {key for key in sorted(own.keys()) if key.split(".")[0] not in groups} <= used
-    assert isinstance(case_texts() | own, Texts)
+def test_every_text_has_its_translation() -> None:
+    assert messages.run(check=True) == []
+
+
+def test_texts_in_python_are_filled_in_as_in_templates() -> None:
+    indonesian, english = Words("id"), Words("en")
+    values = {"role": "Sesudah", "kind": "x", "site": "Simpang"}
+    assert indonesian.gettext("%(role)s: %(kind)s at %(site)s", **values) == "Sesudah: x di Simpang"
+    assert english.gettext("Expanded uncertainty at 95 %% confidence.") == "Expanded uncertainty at 95 % confidence."
+    assert english.ngettext("%(num)s case", "%(num)s cases", 1) == "1 case"
+    assert english.ngettext("%(num)s case", "%(num)s cases", 0) == "0 cases"
+    assert indonesian.gettext("a text that nobody translated") == "a text that nobody translated"
+    assert (indonesian.name("vehicle", "car"), indonesian.name("vehicle", "hovercraft")) == ("mobil", "hovercraft")
+
+
+def test_each_area_has_a_catalogue_of_its_own() -> None:
+    for path, area in {
+        "owner/routes.py": "owner",
+        "templates/owner/notice.html": "owner",
+        "owner_portal.py": "owner",
+        "ownership.py": "desk",
+        "templates/board/board.html": "board",
+        "templates/login.html": "account",
+        "templates/queue.html": "desk",
+    }.items():
+        assert messages.area_of(messages.WEB / path) == area, path
 
 
 # ---- logging in ----

@@ -11,72 +11,82 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 import etle
-from etle.documents.texts import Language, Texts, case_texts, load_texts
+from etle.documents.texts import LANGUAGES, Language
+from etle.web.i18n import LANGUAGE_COOKIE, N_, Words, language_of, translations, words_of
 from etle.web.state import AppState, CurrentUser
 
-LANGUAGE_COOKIE = "etle_lang"
+_ROLES = {
+    "operator": N_("operator"),
+    "officer": N_("officer"),
+    "supervisor": N_("supervisor"),
+    "administrator": N_("administrator"),
+    "auditor": N_("auditor"),
+}
+NAVIGATION: list[tuple[str, str, frozenset[str] | None]] = [("/cases", N_("Cases"), None)]
+"""Address, text and roles (None: every account) of the links at the top of every page; areas add their own."""
+_ERRORS = {
+    401: N_("Log in first"),
+    403: N_("Not allowed"),
+    404: N_("Not found"),
+    405: N_("Not supported"),
+    409: N_("The case has changed"),
+    412: N_("The case has changed"),
+    422: N_("The entry is not right"),
+    429: N_("Too many attempts"),
+    500: N_("The program failed"),
+    503: N_("The database cannot be used"),
+}
 
 
 @functools.cache
-def page_texts() -> Texts:
-    """All words of the pages."""
-    return case_texts() | load_texts("etle.web")
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+def _environment(language: Language) -> jinja2.Environment:
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("etle.web", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    words = Words(language)
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.globals.update(name=words.name, about=words.about, language=language, version=etle.__version__)
+    return environment
 
 
-def language_of(request: Request) -> Language:
-    """``?lang=``, else the cookie, else Indonesian."""
-    for source in (request.query_params, request.cookies):
-        asked = source.get("lang" if source is request.query_params else LANGUAGE_COOKIE)
-        if asked == "en":
-            return "en"
-        if asked == "id":
-            return "id"
-    return "id"
+def check_texts() -> None:
+    """Read every catalogue and make every environment, so that a broken file stops the start, not the first page."""
+    for language in LANGUAGES:
+        _environment(language)
 
 
 def render(
     request: Request, template: str, *, user: CurrentUser | None, status: int = 200, **values: Any
 ) -> HTMLResponse:
-    """A page. A language asked for in the address is remembered."""
+    """A page, or a part of one that HTMX asked for. A language asked for in the address is remembered.
+
+    Templates have ``_``, ``gettext``, ``ngettext`` and ``pgettext``; ``name(group, code)`` for codes of case files;
+    ``about(key)`` for texts shared with documents; ``language``, ``user``, ``form_token`` and what ``values`` gives.
+    """
     state = request.app.state.etle
     assert isinstance(state, AppState)
     language = language_of(request)
-    texts = page_texts()
-
-    def t(key: str, **fills: object) -> str:
-        return texts.get(key, language, **fills)
-
-    def name(group: str, code: str) -> str:
-        return texts.name(group, code, language)
-
     other = "en" if language == "id" else "id"
     kept = [(key, value) for key, value in request.query_params.multi_items() if key != "lang"]
     content = (
-        _environment()
+        _environment(language)
         .get_template(template)
         .render(
-            t=t,
-            name=name,
-            language=language,
             other_language=other,
             # A form's answer has no address of its own to show again.
             other_language_url="?" + urlencode([*kept, ("lang", other)])
             if request.method == "GET"
             else f"/?lang={other}",
             user=user,
+            navigation=_navigation(user, request.url.path, Words(language)),
+            role_name=role_name(user.role, Words(language)) if user else "",
             form_token=state.form_token(user.token) if user else "",
-            version=etle.__version__,
             agency=state.settings.agency,
             **values,
         )
@@ -90,9 +100,22 @@ def render(
     return response
 
 
+def _navigation(user: CurrentUser | None, path: str, words: Words) -> list[tuple[str, str, bool]]:
+    if user is None:
+        return []
+    return [
+        (url, words.gettext(label), path == url)
+        for url, label, roles in NAVIGATION
+        if roles is None or user.role in roles
+    ]
+
+
+def role_name(role: str, words: Words) -> str:
+    """What a role is called."""
+    return words.gettext(_ROLES[role]) if role in _ROLES else role
+
+
 def error_page(request: Request, status: int, detail: str) -> HTMLResponse:
     """An error for people."""
-    texts, language = page_texts(), language_of(request)
-    key = f"error.{status}" if f"error.{status}" in texts else "error.500"
-    title = texts.get(key, language)
+    title = words_of(request).gettext(_ERRORS.get(status, _ERRORS[500]))
     return render(request, "error.html", user=None, status=status, error_title=title, status_code=status, detail=detail)

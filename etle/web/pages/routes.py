@@ -12,8 +12,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from etle.cases.files import CASE_FILE
 from etle.cases.store import get_case, list_cases, list_sites
 from etle.cases.workflow import may_decide, workflow
+from etle.documents.texts import case_texts
 from etle.web import actions
-from etle.web.pages.render import language_of, page_texts, render
+from etle.web.i18n import language_of, words_of
+from etle.web.pages.render import render
 from etle.web.pages.views import case_view, line_view
 from etle.web.state import CurrentUser, StateDep, UserDep, client_address, optional_user, require_user
 
@@ -51,18 +53,18 @@ def login(
     target: Annotated[str, Form(alias="next", max_length=500)] = "/cases",
 ) -> Response:
     """Open a session and go where the person wanted to go."""
-    texts, language = page_texts(), language_of(request)
+    words = words_of(request)
     try:
         user = actions.log_in(state, name, password, client_address(request))
     except actions.ThrottledError as error:
-        message = texts.get("login.throttled", language, seconds=error.seconds)
+        message = words.gettext("Too many attempts. Try again in %(seconds)s seconds.", seconds=error.seconds)
         page = render(
             request, "login.html", user=None, status=429, target=_safe_target(target), message=message, user_name=name
         )
         page.headers["Retry-After"] = str(error.seconds)
         return page
     if user is None:
-        message = texts.get("login.wrong", language)
+        message = words.gettext("Wrong user name or password.")
         return render(
             request, "login.html", user=None, status=401, target=_safe_target(target), message=message, user_name=name
         )
@@ -137,7 +139,7 @@ def queue(
         sites=sites,
         filters=filters,
         states=[(state.code, state.names[language]) for state in workflow().states.values()],
-        kinds=[key.removeprefix("kind.") for key in sorted(page_texts().keys()) if key.startswith("kind.")],
+        kinds=[key.removeprefix("kind.") for key in sorted(case_texts().keys()) if key.startswith("kind.")],
         next_url="/cases?" + urlencode({**filters, "after": page.next}) if page.next else None,
     )
 

@@ -12,7 +12,7 @@ from etle.cases.models import Case
 from etle.cases.workflow import workflow
 from etle.documents.facts import Row, detail_rows, headline, measurement_rows
 from etle.documents.texts import Language, local_time, number, plain, uncertainty
-from etle.web.pages.render import page_texts
+from etle.web.i18n import Words
 from etle.web.pages.timeline import signal_timeline
 
 _PICTURES = ("frame_before", "frame_at", "frame_after", "overlay", "vehicle_closeup")
@@ -125,13 +125,13 @@ def _file_url(case: Case, role: str) -> str | None:
 
 def line_view(case: Case, language: Language) -> Line:
     """A case as one line of the queue."""
-    texts = page_texts()
+    words = Words(language)
     day, clock = local_time(case.occurred_at, case.time_zone, language, decimals=0).split(", ", 1)
     return Line(
         number=case.case_number,
         url=f"/cases/{case.case_number}",
         thumbnail=_file_url(case, "frame_at") or _file_url(case, "frame_before"),
-        kind=texts.name("kind", case.kind, language),
+        kind=words.name("kind", case.kind),
         kind_code=case.kind,
         state=case.state,
         state_name=workflow().states[case.state].names[language],
@@ -147,7 +147,7 @@ def line_view(case: Case, language: Language) -> Line:
 
 def case_view(case: Case, language: Language) -> CaseView:
     """A case as its page shows it."""
-    texts = page_texts()
+    words = Words(language)
     facts: dict[str, Any] = case.facts
     site, vehicle, plate = facts.get("site") or {}, facts.get("vehicle") or {}, facts.get("plate") or {}
     law, recording, software = facts.get("law") or {}, facts.get("recording") or {}, facts.get("software") or {}
@@ -158,11 +158,11 @@ def case_view(case: Case, language: Language) -> CaseView:
         url = _file_url(case, role)
         if url is None:
             return None
-        name = caption = texts.name("role", role, language)
+        name = caption = words.name("role", role)
         if frame := frames.get(role):
             time = number(float(frame["t_s"]), 2, language)
-            caption += " · " + texts.get("picture.frame", language, index=frame["frame_index"], time=time)
-        alt = texts.get("case.picture_alt", language, role=name, kind=line.kind, site=case.site_name)
+            caption += " · " + words.about("picture.frame", index=frame["frame_index"], time=time)
+        alt = words.gettext("%(role)s: %(kind)s at %(site)s", role=name, kind=line.kind, site=case.site_name)
         return Picture(role, url, caption, alt)
 
     def probability(value: float) -> str:
@@ -205,15 +205,15 @@ def case_view(case: Case, language: Language) -> CaseView:
             for one in plate.get("readings") or ()
         ),
         place=", ".join(str(site[key]) for key in ("name", "road", "city") if site.get(key)) or case.site_name,
-        direction=texts.get("ticket.direction", language, **direction),
+        direction=words.about("ticket.direction", **direction),
         clock=local_time(case.occurred_at, case.time_zone, language)
         + " — "
-        + texts.get("case.clock", language, u95=uncertainty(case.occurred_u95_s, language)),
-        vehicle=texts.name("vehicle", case.vehicle_label, language),
+        + words.gettext("clock uncertainty ± %(u95)s s (95 %%)", u95=uncertainty(case.occurred_u95_s, language)),
+        vehicle=words.name("vehicle", case.vehicle_label),
         law_title=str(law.get(f"title_{language}") or line.kind),
         articles=tuple(str(one) for one in law.get("articles") or ()),
         penalty=str(law.get(f"penalty_{language}") or ""),
-        law_status=texts.get("ticket.law.status", language, **known),
+        law_status=words.about("ticket.law.status", **known),
         recording=str(recording.get("file") or case.recording.file_name),
         software=", ".join(str(software[key]) for key in ("version", "detector", "tracker") if software.get(key)),
         case_sha256=case_file.sha256 if case_file else "—",
@@ -239,7 +239,7 @@ def _characters(plate: dict[str, Any], language: Language) -> tuple[Character, .
 
 
 def _history(case: Case, language: Language) -> list[HistoryEntry]:
-    rules, texts = workflow(), page_texts()
+    rules, words = workflow(), Words(language)
     entries = []
     for decision in case.decisions:
         reason = rules.reasons.get(decision.reason or "")
@@ -248,10 +248,10 @@ def _history(case: Case, language: Language) -> list[HistoryEntry]:
             HistoryEntry(
                 action=decision.action,
                 action_name=rules.states[decision.state_to].names[language],
-                who_when=texts.get("decide.entry", language, officer=decision.actor, time=time),
+                who_when=f"{decision.actor}, {time}",
                 reason=reason.names[language] if reason else (decision.reason or ""),
                 note=decision.note,
-                plate=texts.get("decide.plate_corrected", language, plate=decision.plate_text)
+                plate=words.gettext("plate corrected to %(plate)s", plate=decision.plate_text)
                 if decision.plate_text
                 else "",
             )
