@@ -43,7 +43,7 @@ from etle.settings import Settings
 FORMAT = "etle.backup/1"
 MANIFEST = "backup.json"
 SQLITE = "database.sqlite3"
-FOLDERS = ("objects", "evidence", "chain", "journal")
+FOLDERS = ("objects", "evidence", "papers", "chain", "journal")
 """Parts of the data directory that are copied as they are."""
 
 

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Column, Float
+from sqlalchemy import Column, Float, exists, select
+from sqlalchemy.orm import object_session
 
-from etle.cases.models import Base, Case, Recording, User
+from etle.cases.models import CASE_TABLES, Base, Case, Recording, User
 from etle.evidence.chain import digest
 
 Row = Mapping[str, Any]
@@ -20,7 +21,14 @@ Row = Mapping[str, Any]
 COLUMNS: Mapping[str, tuple[Column[Any], ...]] = MappingProxyType(
     {
         table: tuple(Base.metadata.tables[table].columns)
-        for table in ("cases", "evidence_files", "decisions", "recordings", "users")
+        for table in (
+            "cases",
+            "evidence_files",
+            "decisions",
+            "recordings",
+            "users",
+            *(model.__tablename__ for model in CASE_TABLES),
+        )
     }
 )
 """Every column of these tables is under the hash."""
@@ -33,29 +41,55 @@ def row_of(table: str, thing: object) -> Row:
     return {column.name: getattr(thing, column.key) for column in COLUMNS[table]}
 
 
-def case_digest(case: Row, files: Iterable[Row], decisions: Iterable[Row]) -> str:
-    """SHA-256 over a case, its evidence rows and its decisions.
+def case_digest(
+    case: Row, files: Iterable[Row], decisions: Iterable[Row], more: Mapping[str, Iterable[Row]] | None = None
+) -> str:
+    """SHA-256 over a case, its evidence rows, its decisions and what else belongs to it.
+
+    Args:
+        case: The row of the case.
+        files: Its rows of ``evidence_files``.
+        decisions: Its rows of ``decisions``.
+        more: Its rows of the tables of ``CASE_TABLES``, by table. A table without a row of the case does not enter, so
+            that hashes taken before there was such a table still hold.
 
     Raises:
         ValueError: A value is no JSON (the row was altered).
     """
+    further = {name: listed for name, rows in (more or {}).items() if (listed := _all(rows, name))}
     return digest(
         {
             "format": _FORMAT,
             "case": _plain(case, "cases"),
             "files": _all(files, "evidence_files"),
             "decisions": _all(decisions, "decisions"),
+            **further,
         }
     )
 
 
 def digest_of_case(case: Case) -> str:
-    """:func:`case_digest` of a loaded case."""
+    """:func:`case_digest` of a case loaded in a session."""
     return case_digest(
         row_of("cases", case),
         [row_of("evidence_files", file) for file in case.files],
         [row_of("decisions", decision) for decision in case.decisions],
+        _further_rows(case),
     )
+
+
+def _further_rows(case: Case) -> dict[str, list[Row]]:
+    session = object_session(case)
+    if session is None:
+        raise ValueError(f"{case.case_number} is not loaded in a session")
+    tables = [Base.metadata.tables[model.__tablename__] for model in CASE_TABLES]
+    # one question for all tables first: most cases have no row in any of them
+    held = session.execute(select(*(exists().where(table.c.case_id == case.id) for table in tables))).one()
+    return {
+        table.name: [dict(row) for row in session.execute(select(table).where(table.c.case_id == case.id)).mappings()]
+        for table, any_row in zip(tables, held, strict=True)
+        if any_row
+    }
 
 
 def recording_digest(recording: Row) -> str:

@@ -1,4 +1,4 @@
-"""What the database itself refuses to change, whoever asks. Frozen with schema 2: a change comes as a new function.
+"""What the database itself refuses to change, whoever asks. A schema's share is frozen: more comes as a new mapping.
 
 Triggers stop mistakes and ordinary accounts; an administrator of the database can drop them, which is why every row is
 held by the audit chain as well, and why :func:`etle.cases.audit.verify` looks whether they are there.
@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from sqlalchemy import Connection
 
-GUARDED: Mapping[str, str] = MappingProxyType(
+SCHEMA_2: Mapping[str, str] = MappingProxyType(
     {
         "audit_log": "append",
         "deletion_certificates": "append",
@@ -20,14 +20,34 @@ GUARDED: Mapping[str, str] = MappingProxyType(
         "cases": "delete",
     }
 )
+PROCESS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(
+        (
+            "register_checks",
+            "register_resolutions",
+            "notices",
+            "owner_answers",
+            "owner_files",
+            "payment_orders",
+            "payments",
+            "deliveries",
+            "delivery_events",
+            "block_requests",
+            "block_events",
+        ),
+        "case",
+    )
+)
+"""What became of a case after it was verified: notices, answers, payments, deliveries, blocks."""
+GUARDED: Mapping[str, str] = MappingProxyType({**SCHEMA_2, **PROCESS})
 """``append``: no row is changed or deleted. ``case``: none is changed, or deleted without a deletion certificate of its
 case. ``delete``: none is deleted without a certificate."""
 
 
-def guard_triggers(dialect: str) -> dict[str, tuple[str, ...]]:
+def guard_triggers(dialect: str, tables: Mapping[str, str] = GUARDED) -> dict[str, tuple[str, ...]]:
     """Name of every trigger -> the statements that make it, for ``sqlite`` or ``postgresql``."""
     made: dict[str, tuple[str, ...]] = {}
-    for table, kind in GUARDED.items():
+    for table, kind in tables.items():
         if table == "cases":
             certified = "EXISTS (SELECT 1 FROM deletion_certificates d WHERE d.case_number = OLD.case_number)"
         else:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the tables below; a change of any table raises it and comes with a step in ``migrations/versions``."""
 
 JsonObject = dict[str, Any]
@@ -207,6 +207,243 @@ class Decision(Base):
 
     case: Mapped[Case] = relationship(back_populates="decisions")
     officer: Mapped[User | None] = relationship(lazy="joined")
+
+
+class RegisterCheck(Base):
+    """A look into the vehicle register for a case, held against the picture. Rows are added, never changed."""
+
+    __tablename__ = "register_checks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    plate_text: Mapped[str] = mapped_column(String(32))
+    register: Mapped[str] = mapped_column(String(200))
+    """Which register answered."""
+    outcome: Mapped[str] = mapped_column(String(32))
+    """``match``, ``differs``, ``blocked`` or ``not_found`` (:mod:`etle.register.matching`)."""
+    observed: Mapped[JsonObject]
+    """What the picture shows."""
+    vehicle: Mapped[JsonObject | None] = mapped_column(
+        JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+    )
+    """The register's entry; None where it has none."""
+    findings: Mapped[JsonObject]
+    """``{"fields": [...]}``: one finding a field."""
+    checked_at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    actor_role: Mapped[str] = mapped_column(String(32))
+
+
+class RegisterResolution(Base):
+    """What an officer made of a register entry that does not fit the picture. Rows are added, never changed."""
+
+    __tablename__ = "register_resolutions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    check_id: Mapped[int] = mapped_column(ForeignKey("register_checks.id"))
+    resolution: Mapped[str] = mapped_column(String(32))
+    """``same_vehicle`` lets the case go on, ``other_vehicle`` keeps it stopped."""
+    note: Mapped[str] = mapped_column(Text)
+    resolved_at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    actor_role: Mapped[str] = mapped_column(String(32))
+
+
+class Notice(Base):
+    """A document of a case that goes to the owner of the vehicle. Rows are added, never changed."""
+
+    __tablename__ = "notices"
+    __table_args__ = (Index("ix_notices_plate", "plate_compact", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    notice_number: Mapped[str] = mapped_column(String(32), unique=True)
+    """Not to be guessed: it opens the owner's page."""
+    kind: Mapped[str] = mapped_column(String(32))
+    """``confirmation`` (surat konfirmasi), ``ticket`` (tilang) or ``rejection``."""
+    language: Mapped[str] = mapped_column(String(8))
+    plate_compact: Mapped[str] = mapped_column(String(32))
+    """The plate without spaces."""
+    chassis_tail: Mapped[str | None] = mapped_column(String(5))
+    """Last five characters of the chassis number, which the owner proves to know."""
+    addressee: Mapped[JsonObject]
+    """Name, address lines, e-mail and telephone as the register had them."""
+    amount_idr: Mapped[int | None] = mapped_column(BigInteger)
+    statement: Mapped[str] = mapped_column(Text)
+    """The signed statement in the QR code."""
+    path: Mapped[str] = mapped_column(String(1000))
+    """The PDF, POSIX path relative to the data directory."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    issued_at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    actor_role: Mapped[str] = mapped_column(String(32))
+
+
+class OwnerAnswer(Base):
+    """What the owner of the vehicle answered to a notice. Rows are added, never changed."""
+
+    __tablename__ = "owner_answers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    notice_id: Mapped[int] = mapped_column(ForeignKey("notices.id"))
+    answer: Mapped[str] = mapped_column(String(32))
+    """A code of ``etle/law/data/answers.yaml``."""
+    action: Mapped[str | None] = mapped_column(String(32))
+    """The step of the case it led to (``confirm``, ``dispute``, ``contest``); None where it led to none."""
+    statement: Mapped[str] = mapped_column(Text)
+    details: Mapped[JsonObject]
+    """The driver named, the buyer named, and so on."""
+    contact: Mapped[JsonObject]
+    """``email`` and ``phone`` the owner gave, for the answer."""
+    channel: Mapped[str] = mapped_column(String(32))
+    """``portal``, ``post``, ``counter`` or ``phone``."""
+    answered_at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    actor_role: Mapped[str] = mapped_column(String(32))
+
+
+class OwnerFile(Base):
+    """A document the owner handed in, as it was made harmless. Rows are added, never changed."""
+
+    __tablename__ = "owner_files"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    answer_id: Mapped[int | None] = mapped_column(ForeignKey("owner_answers.id"))
+    name: Mapped[str] = mapped_column(String(200))
+    """Name to show; never a path."""
+    path: Mapped[str] = mapped_column(String(1000))
+    """POSIX path relative to the data directory."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    media_type: Mapped[str] = mapped_column(String(100))
+    received_at: Mapped[datetime]
+
+
+class PaymentOrder(Base):
+    """A virtual account that was opened for a ticket. Rows are added, never changed."""
+
+    __tablename__ = "payment_orders"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    notice_id: Mapped[int] = mapped_column(ForeignKey("notices.id"), unique=True)
+    provider: Mapped[str] = mapped_column(String(64))
+    account: Mapped[str] = mapped_column(String(64), unique=True)
+    amount_idr: Mapped[int] = mapped_column(BigInteger)
+    opened_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+
+class Payment(Base):
+    """A payment the bank reported, once for each of its references. Rows are added, never changed."""
+
+    __tablename__ = "payments"
+    __table_args__ = (UniqueConstraint("provider", "reference"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("payment_orders.id"), index=True)
+    provider: Mapped[str] = mapped_column(String(64))
+    reference: Mapped[str] = mapped_column(String(128))
+    """The bank's own number of the payment."""
+    amount_idr: Mapped[int] = mapped_column(BigInteger)
+    paid_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    outcome: Mapped[str] = mapped_column(String(32))
+    """``settled`` (the ticket is paid), ``partial`` (not yet enough) or ``surplus`` (more than was owed)."""
+
+
+class Delivery(Base):
+    """A notice on its way by one channel: the outbox. Where it stands is its last event. Rows are added."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    notice_id: Mapped[int] = mapped_column(ForeignKey("notices.id"), index=True)
+    channel: Mapped[str] = mapped_column(String(32), index=True)
+    """``post``, ``email``, ``sms`` or ``whatsapp``."""
+    address: Mapped[JsonObject]
+    key: Mapped[str] = mapped_column(String(64), unique=True)
+    """The same for the same notice, channel and address: nothing is queued twice, and a gateway can tell repeats."""
+    queued_at: Mapped[datetime]
+
+
+class DeliveryEvent(Base):
+    """Something that happened to a delivery: an attempt, its result, a returned letter, a proof. Rows are added."""
+
+    __tablename__ = "delivery_events"
+    __table_args__ = (UniqueConstraint("delivery_id", "attempt", "event"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    delivery_id: Mapped[int] = mapped_column(ForeignKey("deliveries.id"), index=True)
+    attempt: Mapped[int]
+    """1 for the first."""
+    event: Mapped[str] = mapped_column(String(32))
+    """``started``, ``sent``, ``failed``, ``delivered``, ``returned`` or ``cancelled``."""
+    at: Mapped[datetime]
+    """When it happened; for ``delivered`` the moment clocks may start from."""
+    recorded_at: Mapped[datetime]
+    details: Mapped[JsonObject]
+    proof_path: Mapped[str | None] = mapped_column(String(1000))
+    """A file that proves it, POSIX path relative to the data directory."""
+    proof_sha256: Mapped[str | None] = mapped_column(String(64))
+    actor: Mapped[str] = mapped_column(String(200))
+
+
+class BlockRequest(Base):
+    """A request to block a vehicle's registration (STNK), or to lift the block. Rows are added, never changed."""
+
+    __tablename__ = "block_requests"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    action: Mapped[str] = mapped_column(String(16))
+    """``block`` or ``lift``."""
+    reason: Mapped[str] = mapped_column(String(32))
+    """``unanswered`` or ``unpaid``; for a lift what ended it: ``paid``, ``withdrawn``, ``answered``."""
+    plate_text: Mapped[str] = mapped_column(String(32))
+    key: Mapped[str] = mapped_column(String(64), unique=True)
+    """The register is asked once for each key, however often the request is sent."""
+    requested_at: Mapped[datetime]
+
+
+class BlockEvent(Base):
+    """What the register said to a block request. Rows are added, never changed."""
+
+    __tablename__ = "block_events"
+    __table_args__ = (UniqueConstraint("request_id", "attempt"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    request_id: Mapped[int] = mapped_column(ForeignKey("block_requests.id"), index=True)
+    attempt: Mapped[int]
+    event: Mapped[str] = mapped_column(String(32))
+    """``accepted`` or ``failed``."""
+    at: Mapped[datetime]
+    details: Mapped[JsonObject]
+
+
+CASE_TABLES: tuple[type[Base], ...] = (
+    RegisterResolution,
+    RegisterCheck,
+    BlockEvent,
+    BlockRequest,
+    DeliveryEvent,
+    Delivery,
+    Payment,
+    PaymentOrder,
+    OwnerFile,
+    OwnerAnswer,
+    Notice,
+)
+"""Tables whose rows belong to a case beside its files and decisions: under its hash in the audit log, deleted with it
+in this order, and guarded against change. Each has ``id`` and ``case_id``."""
 
 
 class AuditEntry(Base):

@@ -23,7 +23,8 @@ from etle.cases.audit import Actor, record
 from etle.cases.db import Database
 from etle.cases.digests import digest_of_case
 from etle.cases.files import check_relative
-from etle.cases.models import Case, Decision, DeletionCertificate, EvidenceFile
+from etle.cases.models import CASE_TABLES, Base, Case, Decision, DeletionCertificate
+from etle.cases.papers import paper_hashes, papers_folder
 from etle.cases.verification import certificate_hash
 from etle.errors import EvidenceError
 from etle.evidence.bundle import bundle_path, remove_bundle
@@ -105,7 +106,11 @@ def sweep(database: Database, settings: Settings) -> int:
     """Remove files of deleted cases that a run which was cut off left; the number of folders removed."""
     with database.session(read_only=True) as session:
         contents = [json.loads(text) for text in session.scalars(select(DeletionCertificate.content))]
-    left = [content for content in contents if _folder(settings, content).exists()]
+    left = [
+        content
+        for content in contents
+        if _folder(settings, content).exists() or papers_folder(settings, str(content["case_key"])).exists()
+    ]
     for content in left:
         _remove_files(settings, content)
     return len(left)
@@ -170,6 +175,15 @@ def _delete(
             "actor_role": actor.role,
             "software": f"etle {etle.__version__}",
         }
+        further = [(model.__tablename__, "case_id") for model in CASE_TABLES]
+        for table, column in further:
+            rows = Base.metadata.tables[table]
+            count = session.execute(select(func.count()).where(rows.c[column] == case.id)).scalar_one()
+            if count:
+                content["rows"][table] = count
+        papers = paper_hashes(session, case.id)
+        if papers:
+            content["papers"] = papers
         text = canonical_json(content).decode()
         key = ring.active()
         signature = canonical_json(
@@ -183,8 +197,9 @@ def _delete(
         session.flush()  # before the rows: the database deletes nothing without it
         number, case_id = case.case_number, case.id
         session.expunge(case)
-        for model, column in ((Decision, Decision.case_id), (EvidenceFile, EvidenceFile.case_id), (Case, Case.id)):
-            session.execute(delete(model).where(column == case_id).execution_options(synchronize_session=False))
+        for table, column in (*further, ("decisions", "case_id"), ("evidence_files", "case_id"), ("cases", "id")):
+            rows = Base.metadata.tables[table]
+            session.execute(delete(rows).where(rows.c[column] == case_id))
         record(
             session,
             actor,
@@ -220,11 +235,12 @@ def _remove_files(settings: Settings, content: dict[str, Any]) -> None:
     folder, key = _folder(settings, content), str(content["case_key"])
     if folder.resolve() == bundle_path(settings.evidence_dir, key).resolve():
         remove_bundle(settings.evidence_dir, key)
-    try:
-        if folder.exists():
-            shutil.rmtree(folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
+    for one in (folder, papers_folder(settings, key)):
+        try:
+            if one.exists():
+                shutil.rmtree(one)
+        except OSError as error:
+            raise unwritable(one, error) from error
     if (store := remote_store(settings)) is not None:
         store.remove(key)
     if folder.exists():

@@ -17,13 +17,15 @@ from sqlalchemy.sql.sqltypes import NullType
 from etle.cases.db import Database
 from etle.cases.digests import Row, case_digest, recording_digest, user_digest
 from etle.cases.guards import missing_triggers
-from etle.cases.models import Base
+from etle.cases.models import CASE_TABLES, Base
 from etle.evidence.chain import Fault, Head, Link, canonical_json
 from etle.evidence.chain import verify as verify_chain
 
 _BATCH = 500
 _COPIED = ("at", "actor", "actor_role", "event", "case_number")
 """Columns of an entry that repeat what its content says, for searching."""
+
+_FURTHER = tuple(model.__tablename__ for model in CASE_TABLES)
 
 CertificateCheck = Callable[[str, str], str | None]
 """Content and signature of a deletion certificate -> what is wrong with it, None where nothing is."""
@@ -136,6 +138,7 @@ def _check_cases(connection: Connection, known: _Known, faults: list[Fault]) -> 
         ids = [row["id"] for row in batch]
         files = _by_case(connection, "evidence_files", ids, faults)
         decisions = _by_case(connection, "decisions", ids, faults)
+        more = {name: _by_case(connection, name, ids, faults) for name in _FURTHER}
         for row in batch:
             count += 1
             number = str(row["case_number"])
@@ -144,13 +147,18 @@ def _check_cases(connection: Connection, known: _Known, faults: list[Fault]) -> 
                 faults.append(Fault(number, "is in the store, but not in the audit log"))
                 continue
             try:
-                actual = case_digest(row, files.get(row["id"], ()), decisions.get(row["id"], ()))
+                actual = case_digest(
+                    row,
+                    files.get(row["id"], ()),
+                    decisions.get(row["id"], ()),
+                    {name: rows.get(row["id"], ()) for name, rows in more.items()},
+                )
             except (ValueError, TypeError, RecursionError):
                 actual = ""
             if actual != expected:
                 faults.append(Fault(number, "its rows are not what the audit log says"))
     faults += [Fault(number, "is in the audit log, but gone from the store") for number in pending]
-    for name in ("evidence_files", "decisions"):
+    for name in ("evidence_files", "decisions", *_FURTHER):
         table, cases = Base.metadata.tables[name], Base.metadata.tables["cases"]
         orphans = connection.execute(
             select(table.c.id).where(~select(cases.c.id).where(cases.c.id == table.c.case_id).exists())

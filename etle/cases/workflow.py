@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from etle.cases.audit import Actor, record
 from etle.cases.models import Case, Decision, User
+from etle.cases.registration import STOPPED_STEPS, refuse_if_stopped
 from etle.errors import EtleError, InputError
 
 MAX_NOTE = 2000
@@ -260,6 +261,7 @@ def advance(
         NotAllowedError: The role may not do this, or the second verification is by the officer of the first.
         DecisionError: Unknown action or reason, reason, note or plate missing.
         ConflictError: The case was changed by somebody else, or is not in a state this action starts from.
+        BlockedError: The registered vehicle is not the one in the picture, and no officer has resolved it.
     """
     rules, now = workflow(), now or datetime.now(UTC)
     transition = rules.transitions.get(action)
@@ -284,6 +286,8 @@ def advance(
     # a conflict is told before a missing second officer: the case may have been decided in the meantime
     if case.version == version and four_eyes is not None and action == "verify" and four_eyes.asked_for(case):
         transition = _which_verification(case, actor, corrected)
+    if action in STOPPED_STEPS and case.version == version:
+        refuse_if_stopped(session, case)
     before = case.state
     # The comparison and the change are one statement: of two officers one wins.
     changed = session.execute(

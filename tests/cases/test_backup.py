@@ -15,7 +15,7 @@ from etle.cases.audit import head
 from etle.cases.backup import backup, restore
 from etle.cases.db import Database, open_database
 from etle.cases.files import evidence_root
-from etle.cases.models import Case
+from etle.cases.models import SCHEMA_VERSION, Case
 from etle.cases.store import get_case, list_cases, store_recording
 from etle.cases.users import add_user
 from etle.cases.verification import verify_store
@@ -75,7 +75,7 @@ def _elsewhere(settings: Settings, tmp_path: Path) -> Settings:
 def test_everything_comes_back(store: Database, settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "store.tar"
     info = backup(settings, out)
-    assert (info.cases, info.schema) == (2, 2)
+    assert (info.cases, info.schema) == (2, SCHEMA_VERSION)
     assert out.stat().st_mode & 0o777 == 0o600
     with store.session(read_only=True) as session:
         _, last = head(session)

@@ -77,7 +77,9 @@ def test_an_old_store_is_taken_over(url: str) -> None:
         [decision] = case.decisions
         assert (decision.actor, decision.actor_role, decision.officer_id) == ("sari", "officer", 7)
         assert (decision.state_from, decision.state_to, decision.note) == ("flagged", "rejected", "seen")
-        assert session.execute(text("SELECT value FROM meta WHERE key = 'schema_version'")).scalar_one() == "2"
+        assert session.execute(text("SELECT value FROM meta WHERE key = 'schema_version'")).scalar_one() == str(
+            SCHEMA_VERSION
+        )
     report = verify_store(database)
     assert report.faults == ()
     assert (report.cases, report.head.sequence) == (2, 5)

@@ -7,7 +7,7 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
-from etle.cases.guards import guard_triggers
+from etle.cases.guards import SCHEMA_2, guard_triggers
 
 revision = "0002"
 down_revision = "0001"
@@ -73,7 +73,7 @@ def upgrade() -> None:
     op.create_index("ix_cases_plate", "cases", [sa.text("replace(plate_text, ' ', '')"), "occurred_at", "id"])
     if dialect == "postgresql":
         _trigram_index()
-    for statements in guard_triggers(dialect).values():
+    for statements in guard_triggers(dialect, SCHEMA_2).values():
         for statement in statements:
             op.execute(sa.text(statement.replace(":", "\\:")))
 

@@ -1,0 +1,1 @@
+"""The vehicle register: who owns a plate, what vehicle it belongs to, and whether that is the one in the picture."""
