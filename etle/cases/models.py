@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the tables below; a change of any table raises it and comes with a step in ``migrations/versions``."""
 
 JsonObject = dict[str, Any]
@@ -488,3 +488,66 @@ class DeletionCertificate(Base):
     """What was deleted, by which rule and whom, with all hashes: canonical JSON."""
     signature: Mapped[str] = mapped_column(Text)
     """Signature over ``content`` and who made it: canonical JSON."""
+
+
+class DeskEntry(Base):
+    """What the officers' queue shows of a case, taken out of its facts once so that a list need not read them.
+
+    Derived, and so under no hash: :mod:`etle.cases.queue` can make it again from the case.
+    """
+
+    __tablename__ = "desk_entries"
+    __table_args__ = (Index("ix_desk_entries_severity", "severity", "case_id"),)
+
+    case_id: Mapped[int] = mapped_column(
+        ForeignKey("cases.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    severity: Mapped[int]
+    """1 to 3, by the rules of ``data/severity.yaml``."""
+    measured: Mapped[JsonObject]
+    """``measurements`` of the facts."""
+    thumbnail: Mapped[str | None] = mapped_column(String(500))
+    """Path of the evidence file that shows the violation."""
+
+
+class CaseLock(Base):
+    """Who is at work on a case. It ends by itself; a decision needs it only where somebody else has it."""
+
+    __tablename__ = "case_locks"
+
+    case_id: Mapped[int] = mapped_column(
+        ForeignKey("cases.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    taken_at: Mapped[datetime]
+    until: Mapped[datetime]
+
+
+class SavedView(Base):
+    """Filters of the queue that somebody keeps under a name."""
+
+    __tablename__ = "saved_views"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[str] = mapped_column(String(60))
+    query: Mapped[str] = mapped_column(String(1000))
+    """The filters as they stand in the address."""
+    created_at: Mapped[datetime]
+
+
+class BlindReading(Base):
+    """The plate as an officer read it before the machine's reading was shown."""
+
+    __tablename__ = "blind_readings"
+    __table_args__ = (UniqueConstraint("case_id", "user_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    plate_text: Mapped[str] = mapped_column(String(32))
+    """Empty where the officer could not read it."""
+    machine_text: Mapped[str] = mapped_column(String(32))
+    """The machine's reading at that time; empty where there was none."""
+    read_at: Mapped[datetime]

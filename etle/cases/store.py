@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased, selectinload
 
 from etle.cases.audit import Actor, record
 from etle.cases.db import Database
+from etle.cases.desk import desk_entry
 from etle.cases.files import check_relative
 from etle.cases.models import Case, DeletionCertificate, EvidenceFile, NumberSeries, Recording, UtcDateTime
 from etle.errors import InputError, StoreError
@@ -242,6 +243,7 @@ def _add_case(session: Session, recording: Recording, new: NewCase, now: datetim
     )
     session.add(case)
     session.flush()
+    session.add(desk_entry(case))
     return case
 
 

@@ -9,7 +9,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +24,7 @@ from etle.cases.models import Case, Decision, User
 from etle.cases.registration import STOPPED_STEPS, refuse_if_stopped
 from etle.errors import EtleError, InputError
 
+UNDO = "undo"
 MAX_NOTE = 2000
 MAX_HOLD = 500
 HOLD_ROLES = frozenset({"supervisor", "administrator"})
@@ -83,10 +84,21 @@ class Reason:
     effective_from: date
     effective_to: date | None = None
     """Last day on which it may be given."""
+    bulk: bool = False
+    """Many cases may be rejected at once for it."""
 
     def in_force(self, on: date) -> bool:
         """Whether it may be given on a day."""
         return self.effective_from <= on and (self.effective_to is None or on <= self.effective_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """When a decision may be taken back by whoever took it."""
+
+    actions: frozenset[str]
+    within_s: float
+    names: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,7 @@ class Workflow:
     transitions: Mapping[str, Transition]
     reasons: Mapping[str, Reason]
     """Every reason there ever was; see :meth:`reasons_on`."""
+    undo: Undo
 
     def reasons_on(self, on: date) -> Mapping[str, Reason]:
         """The reasons that may be given on a day."""
@@ -163,10 +176,17 @@ def workflow() -> Workflow:
             entry.get("note") == "required",
             entry.get("effective_from", listed["effective_from"]),
             entry.get("effective_to", listed["effective_to"]),
+            entry.get("bulk") == "allowed",
         )
         for code, entry in listed["reasons"].items()
     }
-    return Workflow(MappingProxyType(states), MappingProxyType(transitions), MappingProxyType(reasons))
+    back = data["undo"]
+    return Workflow(
+        MappingProxyType(states),
+        MappingProxyType(transitions),
+        MappingProxyType(reasons),
+        Undo(frozenset(back["actions"]), float(back["within_s"]), _names(back)),
+    )
 
 
 def may_decide(role: str) -> bool:
@@ -329,6 +349,82 @@ def advance(
     return decision
 
 
+def standing(case: Case) -> list[Decision]:
+    """The decisions on a case that were not taken back, in order."""
+    stand: list[Decision] = []
+    for decision in case.decisions:
+        if decision.action == UNDO:
+            stand.pop()
+        else:
+            stand.append(decision)
+    return stand
+
+
+def undoable_until(case: Case, user_id: int, *, now: datetime | None = None) -> datetime | None:
+    """Until when somebody can take back the case's latest decision; None where it is not theirs, or too late."""
+    rule, last = workflow().undo, case.decisions[-1] if case.decisions else None
+    if last is None or last.action not in rule.actions or last.officer_id != user_id or case.state != last.state_to:
+        return None
+    until = last.decided_at + timedelta(seconds=rule.within_s)
+    return until if (now or datetime.now(UTC)) <= until else None
+
+
+def undo(session: Session, case: Case, officer: User, *, version: int, now: datetime | None = None) -> Decision:
+    """Take the case's latest decision back, in the session's transaction, with its entry in the audit log.
+
+    The case stands as it did before: its state and its plate. Both steps stay on record.
+
+    Raises:
+        ConflictError: The decision is not the officer's own, the time has run out, or something followed it.
+    """
+    now, actor = now or datetime.now(UTC), Actor.of(officer)
+    if case.version != version:
+        raise _conflict(session, case, version)
+    if officer.disabled or undoable_until(case, officer.id, now=now) is None:
+        raise ConflictError(
+            f"the decision cannot be taken back: only by who took it, within {workflow().undo.within_s:g} s, and while "
+            "nothing followed it",
+            where=case.case_number,
+            remedy="A supervisor can withdraw a verified case",
+        )
+    taken_back = standing(case)[-1]
+    corrections = [one.plate_text for one in standing(case)[:-1] if one.plate_text is not None]
+    plate = corrections[-1] if corrections else (case.facts.get("plate") or {}).get("text")
+    changed = session.execute(
+        update(Case)
+        .where(Case.id == case.id, Case.version == version)
+        .values(state=taken_back.state_from, version=Case.version + 1, plate_text=plate)
+        .execution_options(synchronize_session=False)
+        .returning(Case.id)
+    ).all()
+    session.refresh(case)
+    if not changed:
+        raise _conflict(session, case, version)
+    decision = Decision(
+        case_id=case.id,
+        officer_id=officer.id,
+        action=UNDO,
+        reason=None,
+        note="",
+        plate_text=None,
+        decided_at=now,
+        actor=actor.name,
+        actor_role=actor.role,
+        state_from=taken_back.state_to,
+        state_to=taken_back.state_from,
+    )
+    session.add(decision)
+    _on_record(
+        session,
+        case,
+        actor,
+        UNDO,
+        {"from": taken_back.state_to, "to": taken_back.state_from, "action": taken_back.action},
+        now,
+    )
+    return decision
+
+
 def hold(session: Session, case: Case, actor: Actor, *, version: int, why: str, now: datetime | None = None) -> None:
     """Keep a case from being deleted, whatever the retention rules say (legal hold).
 
@@ -407,7 +503,7 @@ def _words(
 def _which_verification(case: Case, actor: Actor, corrected: str | None) -> Transition:
     """Under four eyes: the second verification where another officer gave the first with the same plate."""
     rules = workflow().transitions
-    firsts = [decision for decision in case.decisions if decision.action == FIRST_VERIFICATION]
+    firsts = [decision for decision in standing(case) if decision.action == FIRST_VERIFICATION]
     if not firsts or corrected is not None:
         return rules[FIRST_VERIFICATION]  # a plate nobody else has confirmed starts anew
     # every officer since the plate was last corrected saw the plate that now stands

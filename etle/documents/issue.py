@@ -23,7 +23,7 @@ def issue_ticket(case: Case, data_dir: Path, letterhead: Letterhead, out: Path) 
         EvidenceError: The evidence is missing or altered.
     """
     verification = next((d for d in reversed(case.decisions) if d.action == "verify"), None)
-    if case.state == "rejected" or verification is None:
+    if case.state in ("flagged", "rejected") or verification is None:  # flagged again: it was taken back
         raise DocumentError(
             f"the case is {case.state}: only a verified case has a ticket",
             where=case.case_number,

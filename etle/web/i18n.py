@@ -1,7 +1,7 @@
 """The words of the pages in two languages: gettext catalogues with the English text as the key.
 
 A text is written in English where it is used, ``{{ _("Log out") }}`` in a template and ``words.gettext("Log out")`` in
-Python; its Indonesian translation stands in ``locale/id/LC_MESSAGES/<area>.po``, collected by ``scripts/messages.py``
+Python; its Indonesian translation stands in ``locale/id/LC_MESSAGES/<area>.po``, collected by ``scripts/messages.py``.
 Placeholders are ``%(name)s``, and a per cent sign is written ``%%``, in templates and in Python alike.
 """
 
