@@ -17,7 +17,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from etle.evidence.files import sync_directory, unwritable
 from etle.settings import Settings
 
 TAKEN_UP_WITHIN = dt.timedelta(days=1)
+_WAIT_S = 0.1
 
 
 class Journal:
@@ -119,8 +121,16 @@ class Journal:
 
 
 @contextlib.contextmanager
-def journal(settings: Settings, recording_sha256: str, site_id: str) -> Iterator[Journal]:
+def journal(
+    settings: Settings, recording_sha256: str, site_id: str, *, waiting: Callable[[], object] = lambda: None
+) -> Iterator[Journal]:
     """The journal of a recording, ours alone until the block ends. Waits while another process works on the recording.
+
+    Args:
+        settings: The deployment.
+        recording_sha256: The recording.
+        site_id: The site it is looked at for.
+        waiting: Called now and then while another process works on the recording.
 
     Raises:
         StoreError: The data directory cannot be written.
@@ -134,7 +144,13 @@ def journal(settings: Settings, recording_sha256: str, site_id: str) -> Iterator
     except OSError as error:
         raise unwritable(path, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(_WAIT_S)
         yield Journal(path, descriptor)
     finally:
         os.close(descriptor)

@@ -31,7 +31,16 @@ from etle.evidence.bundle import Bundle, bundle_path, remove_bundle
 from etle.evidence.deployment import ledger, remote_store
 from etle.evidence.files import sha256_of
 from etle.footage.controller_log import ControllerLog, normal_group, read_controller_log
-from etle.pipeline import Progress, RecordingResult, Tools, process_recording, write_case
+from etle.footage.reader import StreamInfo
+from etle.pipeline import (
+    Progress,
+    ProposedCase,
+    RecordingResult,
+    RecordingStart,
+    Tools,
+    process_recording,
+    write_case,
+)
 from etle.settings import Settings
 from etle.site import LoadedSite
 
@@ -60,6 +69,8 @@ class FileOutcome:
     summary: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the run, ``RecordingResult.summary``; those of the earlier run where the recording was skipped."""
     error: EtleError | None = None
+    took_up: bool = False
+    """Whether an earlier run had begun it and was cut off."""
 
 
 def recordings_in(paths: Sequence[Path]) -> list[Path]:
@@ -138,58 +149,181 @@ def process_files(
     """
     cut_off = False
     for path in paths:
-        try:
-            # an unreadable file is the reader's to report
-            sha256 = sha256_of(path) if path.is_file() else ""
-            with contextlib.nullcontext() if not sha256 else journal(settings, sha256, loaded.site.id) as book:
-                inputs = _fingerprint(path, loaded, tools, start, controller)
-                if resume and book is not None and book.is_done(inputs):
-                    earlier = _earlier(path, sha256, loaded, database)
-                    if earlier is not None:
-                        yield earlier
-                        continue
-                if book is not None:
-                    cut_off |= book.cut_off
-                    book.begin(inputs)
-                result = process_recording(
-                    path,
-                    loaded,
-                    tools,
-                    start=start,
-                    progress=progress(path) if progress is not None else None,
-                    controller=controller,
-                )
-                assert book is not None  # a file that could be processed could be hashed
-                stored, already = _store(path, result, loaded, database, settings, book)
-                book.clean(database, settings)
-                book.stored()
-        except EtleError as error:
-            yield FileOutcome(path, FileState.FAILED, error=error)
-        else:
-            yield FileOutcome(path, FileState.COMPLETE, stored, already, result, result.summary)
+        outcome = process_file(
+            path,
+            loaded,
+            tools,
+            database,
+            settings,
+            start=start,
+            progress=progress(path) if progress is not None else None,
+            controller=controller,
+            resume=resume,
+        )
+        cut_off |= outcome.took_up
+        yield outcome
     # last, so that this batch could take up what its own earlier run had begun
     with contextlib.suppress(EtleError):  # what is wrong with the store was said with each recording
         clean_up(database, settings, sweep=cut_off)
 
 
+def process_file(
+    path: Path,
+    loaded: LoadedSite,
+    tools: Tools,
+    database: Database,
+    settings: Settings,
+    *,
+    start: dt.datetime | None = None,
+    progress: Progress | None = None,
+    controller: ControllerLog | None = None,
+    resume: bool = False,
+    waiting: Callable[[], object] = lambda: None,
+) -> FileOutcome:
+    """Process one recording and store what was found, whole or not at all; see :func:`process_files`.
+
+    Args:
+        waiting: Called now and then while another process works on the same recording.
+
+    Returns:
+        What became of it; whatever is wrong with the recording or the store is told in it, not raised.
+    """
+    took_up = False
+    try:
+        work = Work(path, loaded, database, settings, identity_of(tools), start=start, controller=controller)
+        with work.begun(resume=resume, waiting=waiting) as earlier:
+            took_up = work.took_up
+            if earlier is not None:
+                return earlier
+            result = process_recording(path, loaded, tools, start=start, progress=progress, controller=controller)
+            stored, already = work.store(Findings.of(result))
+    except EtleError as error:
+        return FileOutcome(path, FileState.FAILED, error=error, took_up=took_up)
+    return FileOutcome(path, FileState.COMPLETE, stored, already, result, result.summary, took_up=took_up)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What of a recording's result goes into the store; small enough to be sent from one machine to another."""
+
+    info: StreamInfo
+    start: RecordingStart
+    cases: tuple[ProposedCase, ...]
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, result: RecordingResult) -> Findings:
+        """The findings of a processed recording."""
+        _ = result.info.sha256  # computed where the file was read, and sent along
+        return cls(result.info, result.start, result.cases, result.summary)
+
+
+class Work:
+    """One recording on its way into the store: taken from its journal, announced, stored, acknowledged.
+
+    Args:
+        path: The recording.
+        loaded: The site it shows.
+        database: Where cases are stored.
+        settings: Where evidence is stored.
+        identity: :func:`identity_of` the tools that look at it, here or on another machine.
+        start: Wall clock of the first frame.
+        controller: The signal controller's log of that time.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        loaded: LoadedSite,
+        database: Database,
+        settings: Settings,
+        identity: Mapping[str, Any],
+        *,
+        start: dt.datetime | None = None,
+        controller: ControllerLog | None = None,
+    ) -> None:
+        self.path = path
+        self.took_up = False
+        """Whether an earlier run had begun the recording and was cut off."""
+        self._loaded = loaded
+        self._database = database
+        self._settings = settings
+        self._inputs = _fingerprint(path, loaded, identity, start, controller)
+        self._book: Journal | None = None
+
+    @contextlib.contextmanager
+    def begun(self, *, resume: bool, waiting: Callable[[], object] = lambda: None) -> Iterator[FileOutcome | None]:
+        """Hold the recording for this process alone and announce the work.
+
+        Yields:
+            The outcome of an earlier run where ``resume`` is set and it came to its end; None where work is to do.
+
+        Raises:
+            StoreError: Data directory or database cannot be used.
+        """
+        if not self.path.is_file():  # an unreadable file is the reader's to report
+            yield None
+            return
+        sha256 = sha256_of(self.path)
+        with journal(self._settings, sha256, self._loaded.site.id, waiting=waiting) as book:
+            if resume and book.is_done(self._inputs):
+                earlier = _earlier(self.path, sha256, self._loaded, self._database)
+                if earlier is not None:
+                    yield earlier
+                    return
+            self.took_up = book.cut_off
+            book.begin(self._inputs)
+            self._book = book
+            try:
+                yield None
+            finally:
+                self._book = None
+
+    def store(self, found: Findings) -> tuple[tuple[StoredCase, ...], tuple[StoredCase, ...]]:
+        """Write the evidence, store the cases, acknowledge; within :meth:`begun`.
+
+        Returns:
+            Cases that are new, and cases that were there already.
+
+        Raises:
+            StoreError, EvidenceError, InputError: Nothing was stored.
+        """
+        assert self._book is not None  # a file that could be processed could be hashed
+        outcome = _store(self.path, found, self._loaded, self._database, self._settings, self._book)
+        self._book.clean(self._database, self._settings)
+        self._book.stored()
+        return outcome
+
+
+def identity_of(tools: Tools) -> dict[str, Any]:
+    """What of the tools a result depends on; not the plate reader's weights, which are loaded late."""
+    return {
+        "redaction": str(tools.redaction),
+        "detector": [tools.detector.name, tools.detector.model_name, tools.detector.model_sha256],
+    }
+
+
 def _fingerprint(
-    path: Path, loaded: LoadedSite, tools: Tools, start: dt.datetime | None, controller: ControllerLog | None
+    path: Path,
+    loaded: LoadedSite,
+    identity: Mapping[str, Any],
+    start: dt.datetime | None,
+    controller: ControllerLog | None,
 ) -> dict[str, Any]:
-    """What a result depends on beside the recording. Not the plate reader's weights, which are loaded late."""
+    """What a result depends on beside the recording."""
     return {
         "software": __version__,
-        "code_sha256": _code_sha256(),
+        "code_sha256": code_sha256(),
         "file_name": path.name,  # may tell the time
-        "redaction": str(tools.redaction),
         "site_sha256": loaded.sha256,
-        "detector": [tools.detector.name, tools.detector.model_name, tools.detector.model_sha256],
         "start": None if start is None else start.isoformat(),
         "controller_sha256": None if controller is None else controller.sha256,
+        **identity,
     }
 
 
 @functools.cache
-def _code_sha256() -> str:
+def code_sha256() -> str:
     """Hash of our own code and data files: the version alone does not change while somebody works on it."""
     package = Path(etle.__file__).parent
     digest = hashlib.sha256()
@@ -210,7 +344,7 @@ def _earlier(path: Path, sha256: str, loaded: LoadedSite, database: Database) ->
 
 
 def _store(
-    path: Path, result: RecordingResult, loaded: LoadedSite, database: Database, settings: Settings, book: Journal
+    path: Path, result: Findings, loaded: LoadedSite, database: Database, settings: Settings, book: Journal
 ) -> tuple[tuple[StoredCase, ...], tuple[StoredCase, ...]]:
     new_cases: list[NewCase] = []
     with database.session(read_only=True) as session:
