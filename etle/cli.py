@@ -69,8 +69,13 @@ def demo() -> None:
 
 @app.command()
 def process(
-    clips: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.", show_default=False)],
-    site: SiteOption,
+    clips: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings, folders of them, or lists (@list.txt, one a line).", show_default=False),
+    ],
+    site: Annotated[
+        Path | None, typer.Option("--site", help="Site file (YAML) of the camera; a list may name its own.")
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option("--start", help="Time of the first frame, ISO 8601; site time when no zone is given."),
@@ -81,71 +86,74 @@ def process(
     ] = None,
     model: ModelOption = None,
     engine: Annotated[Literal["local"], typer.Option("--engine", help="Where to run.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; default: one a core, for several recordings.")
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", min=1, help="Seconds one recording may take at most.")
+    ] = 6 * 3600,
+    memory_mib: Annotated[
+        int | None, typer.Option("--memory-mib", min=64, help="Memory a worker may take at most, models included.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Where the report goes (.html and .json); default: the data directory."),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also look at recordings that an earlier run with the same inputs finished.")
     ] = False,
     json_lines: JsonOption = False,
 ) -> None:
     """Find red-light and speed violations in recorded footage and store them as cases for an officer."""
-    from etle.batch.local import FileState, controller_log, process_files, recordings_in
+    from etle.batch.engine import Workshop, cores, outcomes_here, run_batch
+    from etle.batch.jobs import jobs_of, sites_of
+    from etle.batch.local import controller_log
+    from etle.batch.pool import Limits
+    from etle.batch.report import BatchReport, default_stem
     from etle.batch.tools import build_tools
     from etle.cases.db import open_database
+    from etle.measure.ground import ground_plane_of
     from etle.site import load_site
 
+    if site is None and not any(str(clip).startswith("@") for clip in clips):
+        raise typer.BadParameter("give the site file of the camera", param_hint="--site")
     settings = get_settings()
-    paths = recordings_in(clips)
-    begun = _parse_start(start)
-    if begun is not None and len(paths) > 1:
-        raise InputError(
-            f"--start names one time but {len(paths)} recordings were given",
-            remedy="Process them one by one, or put the time into the file names (YYYYMMDD_HHMMSS)",
-        )
-    loaded = load_site(site)
-    from etle.measure.ground import ground_plane_of
-
-    ground_plane_of(loaded.site, where=site)  # a bad survey is said before the models are loaded
-    controller = None if signal_log is None else controller_log(signal_log, loaded)
+    jobs = jobs_of(clips, site, _parse_start(start))
+    sites = {path: load_site(path) for path in sites_of(jobs)}
+    for path, loaded in sites.items():
+        ground_plane_of(loaded.site, where=path)  # a bad survey is said before the models are loaded
+    if signal_log is not None and len(sites) > 1:
+        raise InputError("--signal-log is one site's, but the list names several", remedy="Process them one by one")
+    controller = None if signal_log is None else controller_log(signal_log, next(iter(sites.values())))
     for note in () if controller is None else controller.notes:
         err.print(f"etle: {signal_log}: {note}", markup=False)
     database = open_database(settings.resolved_database_url)
-    tools = build_tools(settings, model)
-    failed = 0
+    count = workers or min(cores(), len(jobs))
+    alone = len(jobs) == 1 and workers is None and memory_mib is None
+    workshop = Workshop(
+        settings,
+        model,
+        controller,
+        resume=not again,
+        threads=None if alone else max(1, cores() // count),
+        build=build_tools,
+    )
+    gathered = BatchReport(report or default_stem(settings), len(jobs), f"{1 if alone else count} processes, 1 machine")
     with _bar() as bar:
-        for outcome in process_files(
-            paths,
-            loaded,
-            tools,
-            database,
-            settings,
-            start=begun,
-            progress=lambda path: _frame_progress(bar, path),
-            controller=controller,
-            resume=not again,
-        ):
-            if outcome.state is FileState.FAILED:
-                failed += 1
-                assert outcome.error is not None
+        watch = _batch_progress(bar, len(jobs))
+        outcomes = (
+            outcomes_here(jobs, workshop, database, watch=watch)
+            if alone
+            else run_batch(
+                jobs, workshop, database, workers=count, limits=Limits(time_limit, memory_mib=memory_mib), watch=watch
+            )
+        )
+        for outcome in outcomes:
+            line = gathered.add(outcome)
+            watch.ended(outcome.path)
+            if outcome.error is not None:
                 bar.console.print(f"etle: {outcome.error}", markup=False)
-                if json_lines:
-                    _print_json({"file": str(outcome.path), "state": "failed", "error": str(outcome.error)})
-                continue
-            summary = outcome.summary
-            line = {
-                "file": str(outcome.path),
-                "state": "complete",
-                "skipped": outcome.state is FileState.SKIPPED,
-                "stored": [c.case_number for c in outcome.stored],
-                "already": [c.case_number for c in outcome.already],
-                "frames": summary["frames"],
-                "vehicles": summary["tracks"],
-                "refusals": dict(summary["refusals_by_reason"]),
-                "start": None if outcome.result is None else outcome.result.start.at.isoformat(),
-                "start_source": summary["start_source"],
-                "self_checks": summary.get("self_checks"),
-                "signal_sources": summary.get("signal_sources"),
-            }
-            shifted = [c for c in outcome.already if abs(c.clock_difference_s) > 1.0]
-            for case in shifted:
+            for case in (c for c in outcome.already if abs(c.clock_difference_s) > 1.0):
                 bar.console.print(
                     f"etle: {outcome.path}: {case.case_number} is stored with another time "
                     f"({case.clock_difference_s:+.0f} s now); what is stored stands",
@@ -153,11 +161,16 @@ def process(
                 )
             if json_lines:
                 _print_json(line)
-            else:
+            elif outcome.error is None:
                 # through the bar's console where both share a terminal, so that the bar does not run over the line
                 (bar.console if out.is_terminal else out).print(_file_line(line), markup=False)
-    if failed:
-        raise typer.Exit(ExitCode.BAD_INPUT)
+    if len(jobs) > 1 or report is not None:
+        _, page = gathered.finish()
+        _print_batch(gathered.total(), page)
+    else:
+        gathered.drop()
+    if gathered.exit_code:
+        raise typer.Exit(gathered.exit_code)
 
 
 @app.command()
@@ -555,6 +568,42 @@ def _bar() -> Progress:
     )
 
 
+class _BatchProgress:
+    """A line for the batch where it has several recordings, and one for each recording being worked on."""
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        self._bar = bar
+        self._all = bar.add_task("recordings", total=total, rate="") if total > 1 else None
+        self._lines: dict[Path, Any] = {}
+
+    def __call__(self, job: Any, done: int, total: int | None, t_s: float) -> None:
+        if job.path not in self._lines:
+            self._lines[job.path] = _frame_progress(self._bar, job.path)
+        self._lines[job.path](done, total, t_s)
+
+    def ended(self, path: Path) -> None:
+        line = self._lines.pop(path, None)
+        if line is not None:
+            self._bar.remove_task(line.task)
+        if self._all is not None:
+            self._bar.advance(self._all)
+
+
+def _batch_progress(bar: Progress, total: int) -> _BatchProgress:
+    return _BatchProgress(bar, total)
+
+
+def _print_batch(total: dict[str, Any], page: Path) -> None:
+    states = total["states"]
+    earlier = f", {states['skipped']} done earlier" if states["skipped"] else ""
+    err.print(
+        f"{total['ended']} recordings in {total['wall_s']:.0f} s: {states['complete']} complete{earlier}, "
+        f"{states['failed']} failed; {total['cases']} new cases; {total['video_s_per_wall_s']:.1f} x real time; "
+        f"report: {page}",
+        markup=False,
+    )
+
+
 def _frame_progress(bar: Progress, path: Path) -> Any:
     task = bar.add_task(path.name, total=None, rate="")
     begun = dt.datetime.now(dt.UTC)
@@ -565,6 +614,7 @@ def _frame_progress(bar: Progress, path: Path) -> Any:
         bar.update(task, completed=done, total=total, rate=f"{done / max(seconds, 1e-3):.1f} frames/s",
                    visible=not finished)  # fmt: skip
 
+    update.task = task  # type: ignore[attr-defined]
     return update
 
 

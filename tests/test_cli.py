@@ -29,7 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run ``etle ...`` in this process; returns exit code, standard output, standard error."""
     monkeypatch.setenv("ETLE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("etle.batch.tools.build_tools", lambda *_: synthetic.tools())
+    monkeypatch.setattr("etle.batch.tools.build_tools", synthetic.tools)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         get_settings.cache_clear()

@@ -1,4 +1,4 @@
-"""Many recordings on this machine, one after the other: each is stored whole or not at all."""
+"""Recordings on this machine: each is stored whole or not at all, one after the other or by several processes."""
 
 from __future__ import annotations
 
@@ -44,9 +44,6 @@ from etle.pipeline import (
 from etle.settings import Settings
 from etle.site import LoadedSite
 
-FOOTAGE_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".ts", ".m4v", ".webm", ".mts", ".flv", ".dav"})
-"""Files a folder is searched for; a file named outright is always tried."""
-
 
 class FileState(enum.StrEnum):
     """What became of one recording."""
@@ -71,28 +68,15 @@ class FileOutcome:
     error: EtleError | None = None
     took_up: bool = False
     """Whether an earlier run had begun it and was cut off."""
-
-
-def recordings_in(paths: Sequence[Path]) -> list[Path]:
-    """Folders are searched for footage, in order of name; files are taken as given.
-
-    Raises:
-        InputError: A folder holds no footage.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in FOOTAGE_SUFFIXES and p.is_file())
-            if not inside:
-                raise InputError(
-                    "a folder without footage",
-                    where=path,
-                    remedy=f"Give recordings, or a folder with files ending in {', '.join(sorted(FOOTAGE_SUFFIXES))}",
-                )
-            found.extend(inside)
-        else:
-            found.append(path)
-    return list(dict.fromkeys(found))
+    begun: RecordingStart | None = None
+    """Wall clock of its first frame, where it was looked at now."""
+    kinds: tuple[str, ...] = ()
+    """Kind of each case in ``stored``."""
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    """What it took, where a worker process measured it."""
+    peak_bytes: int = 0
+    """Largest memory of that process so far."""
 
 
 def controller_log(path: Path, loaded: LoadedSite) -> ControllerLog:
@@ -199,7 +183,7 @@ def process_file(
             stored, already = work.store(Findings.of(result))
     except EtleError as error:
         return FileOutcome(path, FileState.FAILED, error=error, took_up=took_up)
-    return FileOutcome(path, FileState.COMPLETE, stored, already, result, result.summary, took_up=took_up)
+    return completed(path, Findings.of(result), stored, already, result=result, took_up=took_up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +200,30 @@ class Findings:
         """The findings of a processed recording."""
         _ = result.info.sha256  # computed where the file was read, and sent along
         return cls(result.info, result.start, result.cases, result.summary)
+
+
+def completed(
+    path: Path,
+    found: Findings,
+    stored: tuple[StoredCase, ...],
+    already: tuple[StoredCase, ...],
+    *,
+    result: RecordingResult | None = None,
+    took_up: bool = False,
+) -> FileOutcome:
+    """The outcome of a recording that was looked at and stored."""
+    kinds = {str(case.facts["case_key"]): str(case.facts["kind"]) for case in found.cases}
+    return FileOutcome(
+        path,
+        FileState.COMPLETE,
+        stored,
+        already,
+        result,
+        found.summary,
+        took_up=took_up,
+        begun=found.start,
+        kinds=tuple(kinds[case.given_key] for case in stored),
+    )
 
 
 class Work:

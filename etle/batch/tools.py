@@ -72,12 +72,13 @@ def law_facts(code: str, on: dt.date) -> Mapping[str, Any]:
     return offence(code, on).model_dump(mode="json")
 
 
-def build_tools(settings: Settings, model: Path | None = None) -> Tools:
+def build_tools(settings: Settings, model: Path | None = None, threads: int | None = None) -> Tools:
     """Load the detector and tie the data in.
 
     Args:
         settings: The deployment.
         model: Weights given on the command line, before all others.
+        threads: Threads the detector may use; None leaves it to the engine.
 
     Raises:
         ModelError: No usable detector weights.
@@ -88,6 +89,7 @@ def build_tools(settings: Settings, model: Path | None = None) -> Tools:
         engine=settings.engine,
         size_px=settings.detector_size_px,
         score=settings.detector_score,
+        threads=threads,
     )
     return Tools(
         detector=detector,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from etle.batch.local import FileState, process_files, recordings_in
+from etle.batch.jobs import recordings_in
+from etle.batch.local import FileState, process_files
 from etle.batch.verify import verify
 from etle.cases.db import Database, open_database
 from etle.cases.models import Case, EvidenceFile, Recording, User
