@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the tables below; a change of any table raises it and comes with a step in ``migrations/versions``."""
 
 JsonObject = dict[str, Any]
@@ -551,3 +551,144 @@ class BlindReading(Base):
     machine_text: Mapped[str] = mapped_column(String(32))
     """The machine's reading at that time; empty where there was none."""
     read_at: Mapped[datetime]
+class Complaint(Base):
+    """What somebody complained of, by which way it came, and how long the office has to answer."""
+
+    __tablename__ = "complaints"
+    __table_args__ = (
+        UniqueConstraint("source", "external_id"),
+        Index("ix_complaints_open", "state", "due_at"),
+        Index("ix_complaints_order", "received_at", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    complaint_number: Mapped[str] = mapped_column(String(32), unique=True)
+    source: Mapped[str] = mapped_column(String(32))
+    """``sikesal``, ``portal``, ``counter``, ``letter``, ``phone`` or what a deployment names its own ways."""
+    external_id: Mapped[str | None] = mapped_column(String(100))
+    """The other system's number: the same complaint is taken once."""
+    content_sha256: Mapped[str] = mapped_column(String(64))
+    """Of what was sent, to tell a repetition from another complaint under the same number."""
+    kind: Mapped[str] = mapped_column(String(32))
+    """A code of ``etle/law/data/complaints.yaml``."""
+    text: Mapped[str] = mapped_column(Text)
+    reporter: Mapped[JsonObject]
+    """``name`` and ``contact`` as far as given; empty once they were deleted."""
+    plate_text: Mapped[str | None] = mapped_column(String(32))
+    case_number: Mapped[str | None] = mapped_column(String(32), index=True)
+    """No foreign key: the complaint outlives a case that was deleted."""
+    site_id: Mapped[str | None] = mapped_column(String(200), index=True)
+    review_id: Mapped[int | None] = mapped_column(ForeignKey("camera_reviews.id"))
+    """The review of a camera it raised or joined."""
+    state: Mapped[str] = mapped_column(String(32))
+    """``received``, ``in_progress``, ``answered`` or ``closed``."""
+    received_at: Mapped[datetime]
+    acknowledge_by: Mapped[datetime]
+    due_at: Mapped[datetime]
+    rule: Mapped[JsonObject]
+    """The record of the law file the two periods come from, as it stood."""
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+
+    steps: Mapped[list[ComplaintStep]] = relationship(back_populates="complaint", order_by="ComplaintStep.id")
+    review: Mapped[CameraReview | None] = relationship(back_populates="complaints")
+
+
+class ComplaintStep(Base):
+    """What was done about a complaint, by a named actor; an answer holds the words that were sent. Rows are added."""
+
+    __tablename__ = "complaint_steps"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    complaint_id: Mapped[int] = mapped_column(ForeignKey("complaints.id"), index=True)
+    action: Mapped[str] = mapped_column(String(32))
+    state_to: Mapped[str] = mapped_column(String(32))
+    note: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    actor_role: Mapped[str] = mapped_column(String(32))
+
+    complaint: Mapped[Complaint] = relationship(back_populates="steps")
+
+
+class CameraReview(Base):
+    """A camera that somebody must look at, because of a complaint; ends with what was found."""
+
+    __tablename__ = "camera_reviews"
+    __table_args__ = (Index("ix_camera_reviews_site", "site_id", "state"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    site_id: Mapped[str] = mapped_column(String(200))
+    state: Mapped[str] = mapped_column(String(16))
+    """``open`` or ``closed``."""
+    raised_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    """When the first complaint behind it must be answered."""
+    outcome: Mapped[str | None] = mapped_column(String(32))
+    """``in_order``, ``corrected`` or ``out_of_service``."""
+    note: Mapped[str] = mapped_column(Text)
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None] = mapped_column(String(200))
+
+    complaints: Mapped[list[Complaint]] = relationship(back_populates="review", order_by="Complaint.id")
+
+
+class CameraSite(Base):
+    """A camera site as the operations centre shows it; written from the site file."""
+
+    __tablename__ = "camera_sites"
+
+    site_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    name: Mapped[str] = mapped_column(String(300))
+    road: Mapped[str] = mapped_column(String(300))
+    city: Mapped[str] = mapped_column(String(200))
+    time_zone: Mapped[str] = mapped_column(String(64))
+    latitude: Mapped[float | None] = mapped_column(Float)
+    longitude: Mapped[float | None] = mapped_column(Float)
+    """WGS 84, degrees; None where the site file gives none."""
+    signal_groups: Mapped[JsonObject]
+    """Group of the signal controller -> name of the signal head it drives."""
+    registered_at: Mapped[datetime]
+
+
+class CameraState(Base):
+    """How a camera last said it is."""
+
+    __tablename__ = "camera_states"
+
+    site_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    """``live``, ``degraded``, ``stalled`` or ``offline``."""
+    last_frame_at: Mapped[datetime | None]
+    fps: Mapped[float | None] = mapped_column(Float)
+    dropped: Mapped[int] = mapped_column(BigInteger)
+    """Frames dropped since the watch began."""
+    detail: Mapped[str] = mapped_column(String(300))
+    reported_at: Mapped[datetime]
+
+
+class SignalGroupState(Base):
+    """What a signal group last showed, from the controller's log."""
+
+    __tablename__ = "signal_group_states"
+
+    site_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    signal_group: Mapped[str] = mapped_column(String(64), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    since: Mapped[datetime]
+    reported_at: Mapped[datetime]
+
+
+class OperationsEvent(Base):
+    """Something the operations centre is told at once: cameras, signals, complaints. Old rows are deleted.
+
+    Numbers rise in the order of commits, so that a reader who knows the last one it saw misses none.
+    """
+
+    __tablename__ = "operations_events"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(32))
+    site_id: Mapped[str | None] = mapped_column(String(200))
+    content: Mapped[JsonObject]
