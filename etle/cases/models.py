@@ -551,6 +551,8 @@ class BlindReading(Base):
     machine_text: Mapped[str] = mapped_column(String(32))
     """The machine's reading at that time; empty where there was none."""
     read_at: Mapped[datetime]
+
+
 class Complaint(Base):
     """What somebody complained of, by which way it came, and how long the office has to answer."""
 

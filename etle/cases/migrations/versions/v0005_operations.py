@@ -1,4 +1,4 @@
-"""Complaints and reviews of cameras; what the operations centre sees of cameras, signals and sites."""
+"""Schema 5: complaints and reviews of cameras; what the operations centre sees of cameras, signals and sites."""
 
 from __future__ import annotations
 
