@@ -42,6 +42,8 @@ class Picture:
     """Classes whose objects are all labelled."""
     whole: tuple[bool, ...] = ()
     """For each label of a rendered picture: seen whole, so that its edges can be compared."""
+    ids: tuple[str, ...] = ()
+    """For each label of a rendered picture: the vehicle it belongs to."""
 
 
 def read_picture(path: Path) -> Image:
@@ -112,6 +114,7 @@ def rendered(folder: Path, every_s: float = 1.0) -> Iterator[Picture]:
         for shown in reader.frames_at(sorted(wanted)):
             labels: list[Labelled] = []
             whole: list[bool] = []
+            ids: list[str] = []
             for seen in wanted[shown.index].vehicles:
                 x1, y1, x2, y2 = seen.visible_box_px
                 if x2 - x1 < 2 or y2 - y1 < 2:
@@ -119,10 +122,12 @@ def rendered(folder: Path, every_s: float = 1.0) -> Iterator[Picture]:
                 labels.append(Labelled(kinds[seen.id], (x1, y1, x2, y2), seen.visible_fraction < 0.5))
                 inner = x1 > 2 and y1 > 2 and x2 < truth.width - 2 and y2 < truth.height - 2
                 whole.append(seen.visible_fraction >= 0.98 and inner)
+                ids.append(seen.id)
                 if seen.plate_quad_px is not None:
                     xs, ys = [p[0] for p in seen.plate_quad_px], [p[1] for p in seen.plate_quad_px]
                     unclear = seen.plate_visible_fraction < 0.9 or max(xs) - min(xs) < PLATE_WIDTH_PX
                     labels.append(Labelled("licence_plate", (min(xs), min(ys), max(xs), max(ys)), unclear))
                     whole.append(False)
+                    ids.append(seen.id)
             name = f"{folder.name} frame {shown.index}"
-            yield Picture(folder.name, name, shown.image, tuple(labels), RENDERED, tuple(whole))
+            yield Picture(folder.name, name, shown.image, tuple(labels), RENDERED, tuple(whole), tuple(ids))

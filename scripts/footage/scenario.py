@@ -56,6 +56,8 @@ class Road(_Model):
 
 HEAD_HOUSING_M = (0.30, 0.78)
 """Width and height of a signal head's housing (three 200 mm lamps)."""
+HEAD_BOARD_M = (0.48, 0.94)
+"""Width and height of the dark board behind it; both share their middle."""
 HEAD_FOOT_M = 2.0
 """Height of the housing's lower edge of the heads at the stop line."""
 

@@ -18,7 +18,7 @@ import yaml
 
 from scripts.footage import truth as t
 from scripts.footage.camera import Camera
-from scripts.footage.scenario import HEAD_FOOT_M, HEAD_HOUSING_M, Scenario, head_place, load_scenario
+from scripts.footage.scenario import HEAD_BOARD_M, HEAD_FOOT_M, HEAD_HOUSING_M, Scenario, head_place, load_scenario
 
 CLASSES = ("car", "motorcycle", "bus", "truck", "bicycle", "person", "licence_plate", "traffic_light")
 """The detector's classes; a motorcycle's box holds its riders. Nobody walks or cycles in the rendered world."""
@@ -116,7 +116,10 @@ def cut(labels: Iterable[Label], x: int, y: int, width: int, height: int) -> lis
 
 
 def heads_of(scenario: Scenario, camera: Camera) -> list[Head]:
-    """The heads that face the camera, as ``street.py`` sets them up, where they are before the lens."""
+    """The heads that face the camera, as ``street.py`` sets them up, where they are before the lens.
+
+    The box holds the back board: people and other detectors take it for part of the head.
+    """
     road = scenario.road
     if road.kind != "junction":
         return []
@@ -129,9 +132,10 @@ def heads_of(scenario: Scenario, camera: Camera) -> list[Head]:
     if scenario.right_head:
         places.append((*head_place(road, "right"), HEAD_FOOT_M))
     heads = []
-    wide, high = HEAD_HOUSING_M
+    wide, high = HEAD_BOARD_M
     for x, y, foot in places:
-        corners = [(x + s * wide / 2, y - 0.12, foot + k * high) for s in (-1, 1) for k in (0, 1)]
+        middle = foot + HEAD_HOUSING_M[1] / 2
+        corners = [(x + s * wide / 2, y + 0.14, middle + k * high / 2) for s in (-1, 1) for k in (-1, 1)]
         pixels, depth = camera.project(np.array(corners))
         if depth.min() > 1:
             low, top = pixels.min(axis=0), pixels.max(axis=0)

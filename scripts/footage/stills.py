@@ -93,8 +93,11 @@ class StillProject(Project):
         return made
 
 
-def random_street(seed: int, pictures: int) -> tuple[Scenario, tuple[Placed, ...]]:
-    """A street, a camera and a light, its bodies, and where they stand in every picture."""
+def random_street(seed: int, pictures: int, *, crowded: bool = False) -> tuple[Scenario, tuple[Placed, ...]]:
+    """A street, a camera and a light, its bodies, and where they stand in every picture.
+
+    A ``crowded`` street is one of motorcycles: groups wheel by wheel, few larger vehicles between them.
+    """
     rnd = random.Random(f"stills/{seed}")
     junction = rnd.random() < 0.55
     # lights take turns so that a handful of streets has them all
@@ -109,8 +112,8 @@ def random_street(seed: int, pictures: int) -> tuple[Scenario, tuple[Placed, ...
         "softness_px": rnd.uniform(0.3, 0.8), "shutter_s": rnd.choice([0.0005, 0.002, 0.004, 0.008]),
     }  # fmt: skip
     models = [
-        *((body, (True, True)) for body in [*_some(rnd, CARS, 4), *_some(rnd, TRUCKS, 1), "bus"]),
-        *_some(rnd, RIDERS, 3),
+        *((body, (True, True)) for body in [*_some(rnd, CARS, 2 if crowded else 4), *_some(rnd, TRUCKS, 1), "bus"]),
+        *_some(rnd, RIDERS, 4 if crowded else 3),
     ]  # fmt: skip
     named = {f"m{k}": model for k, model in enumerate(models)}
     vehicles: list[dict[str, Any]] = [
@@ -123,7 +126,7 @@ def random_street(seed: int, pictures: int) -> tuple[Scenario, tuple[Placed, ...
     signal = [{"watched": rnd.choice(["red", "red", "amber", "green", "green"]), "crossing": "red", "duration_s": 1}
               for _ in range(pictures)]  # fmt: skip
     data: dict[str, Any] = {
-        "schema": "etle.footage/1", "id": f"stills-{seed}", "title": "stills", "seed": seed,
+        "schema": "etle.footage/1", "id": f"{'crowd' if crowded else 'stills'}-{seed}", "title": "stills", "seed": seed,
         "start": "2026-01-01T00:00:00+07:00", "duration_s": pictures,
         "road": {
             "kind": "junction" if junction else "arterial", "name": "stills", "lane_width_m": lane_width,
@@ -142,7 +145,7 @@ def random_street(seed: int, pictures: int) -> tuple[Scenario, tuple[Placed, ...
         camera["position_m"][1] -= 2.0
         empty = Scenario.model_validate({**data, "vehicles": vehicles})
         camera_made = StillProject(empty, Path()).camera
-    placed = tuple(p for k in range(pictures) for p in _traffic(rnd, empty, camera_made, k))
+    placed = tuple(p for k in range(pictures) for p in _traffic(rnd, empty, camera_made, k, crowded))
     by_name = {vehicle["id"]: vehicle for vehicle in vehicles}
     vehicles += [
         {**by_name[p.model], "id": p.id, "colour": p.colour, "passes_s": p.picture, "speed_kmh": 40} for p in placed
@@ -200,7 +203,9 @@ class _Ground:
         return True
 
 
-def _traffic(rnd: random.Random, scenario: Scenario, camera: Camera, picture: int) -> list[Placed]:
+def _traffic(
+    rnd: random.Random, scenario: Scenario, camera: Camera, picture: int, crowded: bool = False
+) -> list[Placed]:
     """Random vehicles of one picture, those that can be seen."""
     road = scenario.road
     edge = road.lanes * road.lane_width_m
@@ -224,7 +229,13 @@ def _traffic(rnd: random.Random, scenario: Scenario, camera: Camera, picture: in
         return True
 
     standing = rnd.random() < 0.35
-    gaps = rnd.choice([(1.2, 2.5), (1.5, 6), (4, 15), (8, 40), (20, 80)])
+    if crowded:
+        for _ in range(rnd.choice([1, 2, 4])):
+            x, y = rnd.uniform(-edge + 0.5, edge - 0.5), rnd.uniform(-30, 35)
+            for _ in range(rnd.choice([6, 10, 18])):
+                put(rnd.choice(ridden), float(np.clip(rnd.gauss(x, 1.5), -edge + 0.4, edge - 0.4)), rnd.gauss(y, 3.5),
+                    (0 if x < 0 else 180) + rnd.gauss(0, 6), 0.0 if standing else rnd.uniform(3, 15))  # fmt: skip
+    gaps = rnd.choice([(4, 15), (8, 40), (20, 80)] if crowded else [(1.2, 2.5), (1.5, 6), (4, 15), (8, 40), (20, 80)])
     for side in (1, -1):
         for lane in range(road.lanes):
             y = rnd.uniform(-32, -12)
@@ -283,9 +294,11 @@ def plan_still_keys(scenario: Scenario, camera: Camera, placed: tuple[Placed, ..
     return keys
 
 
-def make_street(seed: int, pictures: int, out: Path, work: Path, *, samples: int, threads: int) -> int:
+def make_street(
+    seed: int, pictures: int, out: Path, work: Path, *, samples: int, threads: int, crowded: bool = False
+) -> int:
     """All pictures of one street that are not there yet; returns how many it has."""
-    scenario, placed = random_street(seed, pictures)
+    scenario, placed = random_street(seed, pictures, crowded=crowded)
     todo = [k for k in range(pictures) if not (out / "labels" / f"{scenario.id}_{k:03d}.txt").exists()]
     if not todo:
         return pictures
@@ -383,6 +396,7 @@ def main() -> None:
     parser.add_argument("--streets", type=int, default=4)
     parser.add_argument("--each", type=int, default=40, help="pictures a street, at most 60")
     parser.add_argument("--seed", type=int, default=1, help="of the first street")
+    parser.add_argument("--crowded", action="store_true", help="streets of motorcycles in dense groups")
     parser.add_argument("--samples", type=int, default=5, help="Cycles samples a pixel of a key picture")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, help="working folder of the streets; what is there is not made again")
@@ -403,6 +417,7 @@ def main() -> None:
                 arguments.work,
                 samples=arguments.samples,
                 threads=arguments.threads,
+                crowded=arguments.crowded,
             )
             still_labels.write_dataset(arguments.out)
     still_labels.write_dataset(arguments.out)

@@ -15,7 +15,7 @@ from mathutils import Matrix, Vector
 from scripts.footage import materials
 from scripts.footage.camera import Camera
 from scripts.footage.meshing import MeshBuilder, lettering, link
-from scripts.footage.scenario import HEAD_FOOT_M, HEAD_HOUSING_M, Light, Scenario, Turn, head_place
+from scripts.footage.scenario import HEAD_BOARD_M, HEAD_FOOT_M, HEAD_HOUSING_M, Light, Scenario, Turn, head_place
 
 LAMP_COLOURS = {"green": (0.02, 0.9, 0.35), "amber": (1.0, 0.50, 0.02), "red": (1.0, 0.006, 0.004)}
 LAMP_STRENGTH = {"green": 0.75, "amber": 1.1, "red": 1.5}
@@ -38,11 +38,11 @@ class SignalHead:
 
     def __init__(self, name: str, x: float, y: float, foot_m: float, yaw: float = 0.0) -> None:
         builder = MeshBuilder(name)
-        wide, high = HEAD_HOUSING_M
+        (wide, high), board = HEAD_HOUSING_M, HEAD_BOARD_M
         builder.cylinder((0, 0.20, (foot_m + high) / 2), 0.06, foot_m + high, "pole", "Z", 16)
         builder.cylinder((0, 0.20, 0.15), 0.14, 0.3, "foot", "Z", 16)
         builder.box((0, 0.02, foot_m + high / 2), (wide, 0.22, high), "head", 0.03)
-        builder.box((0, 0.14, foot_m + high / 2), (wide + 0.18, 0.02, high + 0.16), "head", 0.02)
+        builder.box((0, 0.14, foot_m + high / 2), (board[0], 0.02, board[1]), "head", 0.02)
         pitch = high / 3
         for k in range(3):
             z = foot_m + pitch * (k + 0.5)

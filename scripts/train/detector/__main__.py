@@ -5,28 +5,30 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
-import itertools
 import json
 import random
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from etle.perception.weights import ModelFile
 from etle.types import Image
 from scripts.train.detector import sources
 from scripts.train.detector.dataset import Example
 
-STEPS = ("collect", "teach", "reteach", "dataset", "start", "train", "export", "measure", "engines")
+if TYPE_CHECKING:
+    from etle.perception.weights import ModelFile
+
+STEPS = (
+    "collect", "teach", "reteach", "dataset", "start", "train", "pack", "lent", "restore", "export", "measure",
+    "engines",
+)  # fmt: skip
 
 
 def main() -> int:
@@ -43,6 +45,10 @@ def main() -> int:
     parser.add_argument("--start", type=Path, help="checkpoint to start from instead of the prepared COCO one")
     parser.add_argument("--device", default=None, help="cpu, 0, ... ; default: a GPU where there is one")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="processes that cut tiles")
+    parser.add_argument("--packed", type=Path, help="folder of packed pictures: written by pack, read by lent")
+    parser.add_argument("--minutes", type=float, help="lent: time of training; default: the recipe's")
+    parser.add_argument("--states", type=Path, nargs="*", default=[], help="restore: states kept by lent, averaged")
     parser.add_argument("--set", nargs="*", default=[], help="KEY=VALUE of the recipe's train section")
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="measure: files to compare")
     parser.add_argument(
@@ -50,9 +56,11 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     recipe: dict[str, Any] = yaml.safe_load(arguments.recipe.read_text("utf-8"))
+    arguments.changes = {}
     for pair in arguments.set:
         key, value = pair.split("=", 1)
-        recipe["train"][key] = yaml.safe_load(value)
+        arguments.changes[key] = yaml.safe_load(value)
+    recipe["train"] |= arguments.changes
     arguments.work.mkdir(parents=True, exist_ok=True)
     stages: tuple[tuple[str, dict[str, Any]], ...] = ((arguments.step, {}),)
     if arguments.step == "all":
@@ -140,8 +148,9 @@ def _reteach(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
     first, second = arguments.work / "teacher", arguments.work / "teacher2"
     second.mkdir(exist_ok=True)
     checkpoint = arguments.start or arguments.work / "runs" / arguments.run / "weights" / "last.pt"
-    folder = arguments.work / "networks" / arguments.run
-    network = export(describe_model(checkpoint), "onnx", folder)
+    network = describe_model(checkpoint)
+    if network.kind != "onnx":
+        network = export(network, "onnx", arguments.work / "networks" / arguments.run)
     student = teacher.Teacher(network.path, lowest=plan["lowest_score"], threads=arguments.threads)
     for number, picture in enumerate(_pictures(arguments.work)):
         path = second / f"{picture.name}.json"
@@ -153,50 +162,63 @@ def _reteach(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
             _say(f"taught {number}")
 
 
-def _dataset(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
+def _examples(arguments: argparse.Namespace, recipe: dict[str, Any]) -> Iterator[Example]:
+    """All pictures with what is taught on them: real ones, then rendered stills in drawn order."""
     from scripts.train.detector import dataset, teacher
 
-    rnd = random.Random(recipe["seed"])
-    plan = recipe["tiles"]
+    stills = [example for path in arguments.stills for example in dataset.rendered(path)]
+    random.Random(recipe["seed"]).shuffle(stills)
+    for picture in _pictures(arguments.work):
+        taught = teacher.load(arguments.work / arguments.teacher / f"{picture.name}.json")
+        example = dataset.settle(picture, taught, recipe["teacher"])
+        # a photo of a plate on which nobody found the plate would teach that there is none
+        if example.kind != "photo" or any(label == "licence_plate" for label, _ in example.objects):
+            yield example
+    yield from stills[: recipe["tiles"]["rendered_at_most"]]
+
+
+def _dataset(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    from scripts.train.detector import packed
+
     folder = arguments.work / arguments.dataset
     if folder.exists():
         shutil.rmtree(folder)
-    stills = [example for path in arguments.stills for example in dataset.rendered(path)]
-    rnd.shuffle(stills)
-    taught = (
-        dataset.settle(
-            picture, teacher.load(arguments.work / arguments.teacher / f"{picture.name}.json"), recipe["teacher"]
-        )
-        for picture in _pictures(arguments.work)
-    )
-    # a photo of a plate on which nobody found the plate would teach that there is none
-    taught = (e for e in taught if e.kind != "photo" or any(label == "licence_plate" for label, _ in e.objects))
-    counts: Counter[str] = Counter()
-    for number, example in enumerate(_varied(itertools.chain(taught, stills[: plan["rendered_at_most"]]), plan, rnd)):
-        split = "val" if number % plan["validation_share"] == 7 else "train"
-        for kind, several in (("tile", dataset.tiles), ("crop", dataset.crops)):
-            if split == "val" and kind == "crop":
-                continue
-            made = list(several(example, plan, rnd))
-            counts.update(label for one in made for label, _ in one.objects)
-            counts[f"{split}: {example.kind} {kind}s"] += dataset.write(folder, split, made)
-    dataset.write_description(folder)
+    examples = packed.read(arguments.packed) if arguments.packed else _examples(arguments, recipe)
+    counts = packed.make_tiles(examples, folder, recipe["tiles"], seed=recipe["seed"], workers=arguments.workers)
     for name, count in sorted(counts.items()):
         _say(f"{count:7d} {name}")
 
 
-def _varied(examples: Iterable[Example], plan: dict[str, Any], rnd: random.Random) -> Iterator[Example]:
-    """Foreign cars under local plates in part; the few local photos several times, in other tiles each time."""
-    from scripts.train.detector import dataset
+def _pack(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    from scripts.train.detector import packed
 
-    for example in examples:
-        if example.kind == "photo" and example.name.startswith("id_"):
-            for again in range(plan["local_photos_times"]):
-                yield replace(example, name=f"{example.name}_{again}")
-        elif example.kind == "photo" and rnd.random() < plan["local_plate_share"]:
-            yield dataset.with_local_plate(example, rnd)
-        else:
-            yield example
+    folder = arguments.packed or arguments.work / "packed"
+    if folder.exists():
+        shutil.rmtree(folder)
+    for kind, size in sorted(packed.pack(_examples(arguments, recipe), folder, recipe["packed"]).items()):
+        _say(f"{size / 1e6:7.1f} MB {kind}")
+
+
+def _lent(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    """On a GPU lent for some minutes: tiles from the packed pictures, then training by the clock."""
+    from scripts.train.detector import training
+
+    _dataset(arguments, recipe)
+    plan = recipe["lent"]
+    kept = training.train_for(
+        arguments.minutes or plan["minutes"],
+        arguments.start or arguments.packed / "start.pt",
+        arguments.work / arguments.dataset / "data.yaml",
+        arguments.out,
+        {**recipe["train"], **plan["train"], **arguments.changes},
+        seed=recipe["seed"],
+        device=arguments.device,
+        scratch=arguments.work / "runs",
+        mosaic_share=plan["mosaic_share"],
+        scale_whole=plan["scale_whole"],
+        kept_from=plan["kept_from"],
+    )
+    _say("kept " + ", ".join(str(path) for path in kept))
 
 
 def _start(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
@@ -212,7 +234,7 @@ def _start(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
             several = [cv2.imread(str(path), cv2.IMREAD_COLOR) for path in paths[first : first + 16]]
             yield to_tensor([letterbox(np.asarray(image, dtype=np.uint8), (side, side))[0] for image in several])
 
-    source = arguments.data / "weights" / "coco_yolo11n_trainable.pt"
+    source = arguments.start or arguments.data / "weights" / "coco_yolo11n_trainable.pt"
     count = network.start_checkpoint(source, arguments.work / "start.pt", batches())
     _say(f"{count} batch norms restored")
 
@@ -231,6 +253,17 @@ def _train(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
         threads=arguments.threads,
     )
     _say(f"checkpoint {last}")
+
+
+def _restore(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    """A checkpoint of the states that ``lent`` sent back, averaged where there are several."""
+    import torch
+
+    from scripts.train.detector import network
+
+    states = [torch.load(path, map_location="cpu", weights_only=True) for path in arguments.states]
+    mean = {key: sum(state[key] for state in states) / len(states) for key in states[0]}
+    _say(str(network.from_state(mean, arguments.work / "runs" / arguments.run / "weights" / "last.pt")))
 
 
 def _calibration(arguments: argparse.Namespace, recipe: dict[str, Any]) -> Iterator[Image]:
@@ -318,6 +351,9 @@ _STEP = {
     "dataset": _dataset,
     "start": _start,
     "train": _train,
+    "pack": _pack,
+    "lent": _lent,
+    "restore": _restore,
     "export": _export,
     "measure": _measure,
     "engines": _engines,

@@ -150,21 +150,21 @@ def tiles(example: Example, plan: Mapping[str, Any], rnd: random.Random) -> Iter
     height, width = example.image.shape[:2]
     for side, count in plan["scales"][example.kind]:
         # a little off the round sizes, so that the network sees objects at every size in between
-        scaled = _scaled(example, rnd.uniform(0.9, 1.1) * side / max(height, width))
-        tall, wide = scaled.image.shape[:2]
+        shown = scaled(example, rnd.uniform(0.9, 1.1) * side / max(height, width))
+        tall, wide = shown.image.shape[:2]
         for number in range(count):
             name = f"{example.name}_{side}_{number}"
             if max(tall, wide) <= tile:
-                yield _finish(_cut(scaled, (0, 0, wide, tall), name))
+                yield _finish(_cut(shown, (0, 0, wide, tall), name))
                 break
-            if scaled.objects:
-                x1, y1, x2, y2 = rnd.choice(scaled.objects)[1]
+            if shown.objects:
+                x1, y1, x2, y2 = rnd.choice(shown.objects)[1]
                 cx, cy = rnd.uniform(x1, x2), rnd.uniform(y1, y2)
             else:
                 cx, cy = rnd.uniform(0, wide), rnd.uniform(0, tall)
             left = int(np.clip(cx - rnd.uniform(0.2, 0.8) * tile, 0, max(0, wide - tile)))
             top = int(np.clip(cy - rnd.uniform(0.2, 0.8) * tile, 0, max(0, tall - tile)))
-            yield _finish(_cut(scaled, (left, top, min(wide, left + tile), min(tall, top + tile)), name))
+            yield _finish(_cut(shown, (left, top, min(wide, left + tile), min(tall, top + tile)), name))
 
 
 def crops(example: Example, plan: Mapping[str, Any], rnd: random.Random) -> Iterator[Example]:
@@ -186,7 +186,7 @@ def crops(example: Example, plan: Mapping[str, Any], rnd: random.Random) -> Iter
         )
         cut = _cut(example, window, f"{example.name}_crop{number}")
         longest = max(cut.image.shape[:2])
-        yield _finish(_scaled(cut, min(4.0, rnd.uniform(0.6, 1.0) * plan["side_px"] / longest)))
+        yield _finish(scaled(cut, min(4.0, rnd.uniform(0.6, 1.0) * plan["side_px"] / longest)))
 
 
 def write(folder: Path, split: str, examples: Iterable[Example]) -> int:
@@ -220,7 +220,8 @@ def _sides(box: BoxPx) -> tuple[float, float]:
     return box[2] - box[0], box[3] - box[1]
 
 
-def _scaled(example: Example, factor: float) -> Example:
+def scaled(example: Example, factor: float) -> Example:
+    """The example at another size, boxes with it."""
     height, width = example.image.shape[:2]
     size = (max(8, round(width * factor)), max(8, round(height * factor)))
     # as the engines shrink: bilinear, not by area, so that the network learns on the pictures it will get

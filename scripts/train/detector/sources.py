@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 
@@ -79,6 +78,8 @@ def test_frames(listing: Path) -> dict[str, list[float]]:
 
 def footage(data: Path, plan: Mapping[str, Any], tests: Mapping[str, list[float]], apart_s: float) -> Iterator[Picture]:
     """Frames of the recordings at the times planned, none near a test frame."""
+    import av  # not there where only a packed data set is trained on
+
     for clip, wanted in plan.items():
         stem = Path(clip).stem
         with av.open(str(data / "footage" / clip)) as container:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from etle.types import LABELS, Detection
-from scripts.train.detector import dataset, sources, teacher
+from scripts.train.detector import dataset, packed, sources, teacher
 from scripts.train.detector.fusion import fuse, mirrored, share_inside
 
 PLAN = {"accept": {"default": 0.33, "truck": 0.45}, "doubt": 0.1, "smallest_px": 10}
@@ -176,6 +176,133 @@ def test_frames_near_a_test_frame_are_not_learned_from(shared_data: Path) -> Non
     assert all(abs(t - test) >= 2.0 for t in times for test in (10.0, 30.0))
 
 
+# -- packed to travel ------------------------------------------------------------------------------------------------
+
+
+def _examples() -> list[dataset.Example]:
+    """Three frames of one camera with a bright car moving on, and a photo."""
+    frames = []
+    for number in range(3):
+        image = np.full((120, 161, 3), 70, np.uint8)
+        x = 20 + 30 * number
+        image[40:80, x : x + 50] = 220
+        box = (float(x), 40.0, float(x + 50), 80.0)
+        doubtful = ((0.0, 100.0, 20.0, 120.0),)
+        frames.append(dataset.Example(f"cam_{number}", "footage", image, (("car", box),), doubtful))
+    photo = np.full((300, 600, 3), 90, np.uint8)
+    photo[100:200, 200:400] = (20, 200, 240)
+    return [*frames, dataset.Example("id_x", "photo", photo, (("licence_plate", (200.0, 100.0, 400.0, 200.0)),))]
+
+
+def test_packed_pictures_come_back_with_their_boxes(tmp_path: Path) -> None:
+    size = packed.pack(_examples(), tmp_path, {"photo_side_px": 300, "photo_quality": 80, "video_crf": 18})
+    assert set(size) == {"footage", "photo"}
+    assert len(list(tmp_path.glob("*.mp4"))) == 1  # frames of one camera share a video
+    back = list(packed.read(tmp_path))
+    assert [(one.name, one.kind, one.doubtful) for one in back[:3]] == [
+        (one.name, one.kind, one.doubtful) for one in _examples()[:3]
+    ]
+    for before, after in zip(_examples(), back, strict=True):
+        height, width = after.image.shape[:2]
+        [(label, (x1, y1, x2, y2))] = after.objects
+        assert label == before.objects[0][0]
+        inside = np.zeros((height, width), bool)
+        inside[round(y1) : round(y2), round(x1) : round(x2)] = True
+        bright = after.image[..., 2] > 150
+        assert (inside ^ bright).mean() < 0.02
+    assert back[3].image.shape == (150, 300, 3)
+
+
+def test_a_packed_folder_that_lacks_frames_is_refused(tmp_path: Path) -> None:
+    packed.pack(_examples(), tmp_path, {"photo_side_px": 300, "photo_quality": 80, "video_crf": 18})
+    listing = tmp_path / packed.LISTING
+    listing.write_text(listing.read_text().replace('"index": 1', '"index": 7'))
+    with pytest.raises(ValueError, match="frame 1 is not listed"):
+        list(packed.read(tmp_path))
+
+
+def test_tiles_are_the_same_on_any_number_of_cores(tmp_path: Path) -> None:
+    plan = {
+        "side_px": 128, "scales": {"footage": [[100, 1], [200, 2]], "photo": [[128, 1]]},
+        "crops_per_picture": {"footage": 0, "photo": 1}, "local_plate_share": 0.5, "local_photos_times": 2,
+        "degraded_share": 1.0, "validation_share": 25,
+    }  # fmt: skip
+    made = {
+        workers: packed.make_tiles(_examples(), tmp_path / str(workers), plan, seed=3, workers=workers)
+        for workers in (1, 2)
+    }
+    assert made[1] == made[2]
+    assert made[1]["train: photo tiles"] == 2  # local photos several times
+    assert made[1]["train: footage tiles"] == 9
+    files = {w: sorted(p.relative_to(tmp_path / str(w)) for p in (tmp_path / str(w)).rglob("*.*g")) for w in made}
+    assert files[1] == files[2]
+    for path in files[1]:
+        assert (tmp_path / "1" / path).read_bytes() == (tmp_path / "2" / path).read_bytes()
+    assert (tmp_path / "1" / "data.yaml").exists()
+
+
+def test_a_poor_camera_changes_the_picture_and_no_box() -> None:
+    example = _examples()[3]
+    rnd = random.Random(1)
+    done = [packed.degraded(example, 1.0, rnd) for _ in range(20)]
+    assert all(one.objects == example.objects and one.image.shape == example.image.shape for one in done)
+    assert all((one.image != example.image).any() for one in done)
+    assert packed.degraded(example, 0.0, rnd) is example
+
+
+# -- training by the clock -------------------------------------------------------------------------------------------
+
+
+class _Loader:
+    resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class _Trainer:
+    """What the clock touches of Ultralytics' trainer."""
+
+    def __init__(self, network: object) -> None:
+        self.optimizer = type("O", (), {"param_groups": [{"initial_lr": 0.01, "lr": 0.01}]})()
+        self.args = type("A", (), {"scale": 0.5})()
+        self.ema = type("E", (), {"ema": network})()
+        self.train_loader = _Loader()
+        self.stop = False
+        self.closed = 0
+
+    def _close_dataloader_mosaic(self) -> None:
+        self.closed += 1
+
+
+def test_a_lent_gpu_is_used_to_the_end_and_leaves_its_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from scripts.train.detector import training
+
+    now = 1000.0
+    monkeypatch.setattr(training.time, "monotonic", lambda: now)
+    trainer = _Trainer(torch.nn.Linear(2, 2))
+    clock = training._Clock(100.0, tmp_path, (0.7, 0.3), 0.8, 30.0, 0.01)
+    clock.begin(trainer)
+    rates = []
+    for second in range(101):
+        now = 1000.0 + second
+        if second % 10 == 0:
+            clock.epoch(trainer)
+        clock.rate(trainer)
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        clock.after(trainer)
+        if second == 31:
+            assert (tmp_path / "last.pt").exists()  # a run cut short has its weights
+        assert trainer.stop == (second == 100)
+    assert (rates[0], rates[50], rates[100]) == pytest.approx((0.01, 0.00505, 0.0001))
+    assert (trainer.closed, trainer.train_loader.resets, trainer.args.scale) == (1, 1, 0.3)
+    assert [path.name for path in clock.kept] == ["last.pt", "at80.pt", "at90.pt"]
+    state = torch.load(tmp_path / "at80.pt", weights_only=True)
+    assert (state["weight"] == trainer.ema.ema.weight).all()  # type: ignore[attr-defined]
+    assert not list(tmp_path.glob("*.partial"))
+
+
 # -- the start -------------------------------------------------------------------------------------------------------
 
 
@@ -207,3 +334,27 @@ def test_batch_norm_restored_leaves_the_network_as_it_was_and_fit_for_training()
     assert (after - before).abs().max() < 1e-4
     assert (in_training - before).abs().max() < 1e-3
     assert (in_training_before - before).abs().max() > 0.1  # what it is for
+
+
+def test_an_exported_detector_becomes_trainable_again(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("ultralytics")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from scripts.train.detector import network
+
+    path = sources.REPOSITORY / "models" / "detector" / "etle-detector-1.onnx"
+    x = np.random.default_rng(0).random((1, 3, 96, 64), dtype=np.float32)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    [expected] = session.run(None, {session.get_inputs()[0].name: x})
+    rebuilt = network.from_onnx(path)
+    batches = [np.random.default_rng(seed).random((2, 3, 96, 64), dtype=np.float32) for seed in range(2)]
+    network.restore_batch_norm(rebuilt, batches)
+    checkpoint = network.from_state(rebuilt.state_dict(), tmp_path / "again.pt")
+    again = torch.load(checkpoint, weights_only=False)["model"].eval()
+    with torch.inference_mode():
+        found = again(torch.from_numpy(x))[0].numpy()
+    assert found.shape == expected.shape
+    assert np.abs(found[:, :4] - expected[:, :4]).max() < 0.01  # pixels
+    assert np.abs(found[:, 4:] - expected[:, 4:]).max() < 1e-4
+    with pytest.raises(ValueError, match="not a YOLO11n of 8 classes"):
+        network.from_onnx(sources.REPOSITORY / "models" / "plate_reader" / "etle-plates-1.onnx")
