@@ -75,6 +75,12 @@ class Settings(BaseSettings):
         INSECURE_SECRET
     )
     session_hours: Annotated[float, Field(gt=0, le=24, description="Lifetime of an officer's session.")] = 10.0
+    session_idle_minutes: Annotated[
+        float, Field(gt=0, le=1440, description="A session that is not used for so long ends.")
+    ] = 60.0
+    rate_factor: Annotated[
+        float, Field(gt=0, le=1e6, description="Multiplies the rate limits of etle/web/data/access.yaml.")
+    ] = 1.0
     public_url: Annotated[
         str, Field(description="Address under which owners reach this deployment; printed in QR codes.")
     ] = "http://127.0.0.1:8000"

@@ -121,20 +121,51 @@ def record(
     return AuditEntry(**values)
 
 
-def viewed(session: Session, actor: Actor, case: Case, *, what: str = "case", now: datetime | None = None) -> None:
-    """Somebody saw a case with its plate, or opened one of its files (``what``)."""
-    record(session, actor, "case.viewed", case=case, changed=False, details={"what": what}, now=now)
+def viewed(
+    session: Session,
+    actor: Actor,
+    case: Case,
+    *,
+    what: str = "case",
+    purpose: str | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Somebody saw a case with its plate, or opened one of its files (``what``), for a purpose."""
+    details = {"what": what} | _purpose(purpose)
+    record(session, actor, "case.viewed", case=case, changed=False, details=details, now=now)
 
 
-def listed(session: Session, actor: Actor, numbers: list[str], *, where: str, now: datetime | None = None) -> None:
-    """Somebody saw the plates of several cases in a list or took them out as a file."""
+def listed(
+    session: Session,
+    actor: Actor,
+    numbers: list[str],
+    *,
+    where: str,
+    purpose: str | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Somebody saw the plates of several cases in a list or took them out as a file, for a purpose."""
     if numbers:
-        record(session, actor, "cases.listed", details={"where": where, "cases": numbers}, now=now)
+        details = {"where": where, "cases": numbers} | _purpose(purpose)
+        record(session, actor, "cases.listed", details=details, now=now)
 
 
-def exported(session: Session, actor: Actor, case: Case, *, what: str, now: datetime | None = None) -> None:
-    """A document or a bundle of a case left the system."""
-    record(session, actor, "case.exported", case=case, changed=False, details={"what": what}, now=now)
+def exported(
+    session: Session,
+    actor: Actor,
+    case: Case,
+    *,
+    what: str,
+    purpose: str | None = None,
+    now: datetime | None = None,
+) -> None:
+    """A document or a bundle of a case left the system, for a purpose."""
+    details = {"what": what} | _purpose(purpose)
+    record(session, actor, "case.exported", case=case, changed=False, details=details, now=now)
+
+
+def _purpose(purpose: str | None) -> dict[str, str]:
+    return {} if purpose is None else {"purpose": purpose}
 
 
 def login_failed(session: Session, name: str, address: str, *, now: datetime | None = None) -> None:
@@ -175,10 +206,7 @@ def adopt(session: Session, *, schema: int, now: datetime | None = None) -> int:
     """
     actor = Actor.program("etle db upgrade")
     record(session, actor, "store.schema", details={"schema": schema}, now=now)
-    count = 0
-    for user in session.scalars(select(User).order_by(User.id)):
-        record(session, actor, "user.adopted", user=user, now=now)
-        count += 1
+    count = adopt_users(session, now=now)
     for recording in session.scalars(select(Recording).order_by(Recording.id)):
         record(session, actor, "recording.adopted", recording=recording, now=now)
         count += 1
@@ -189,4 +217,18 @@ def adopt(session: Session, *, schema: int, now: datetime | None = None) -> int:
             count += 1
         last = cases[-1].id
         session.expunge_all()
+    return count
+
+
+def adopt_users(session: Session, *, now: datetime | None = None) -> int:
+    """Enter the accounts as they stand: after a step that gave their rows another column.
+
+    Returns:
+        Number of rows entered.
+    """
+    actor = Actor.program("etle db upgrade")
+    count = 0
+    for user in session.scalars(select(User).order_by(User.id)):
+        record(session, actor, "user.adopted", user=user, now=now)
+        count += 1
     return count

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Version of the tables below; a change of any table raises it and comes with a step in ``migrations/versions``."""
 
 JsonObject = dict[str, Any]
@@ -50,6 +50,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class JsonOrNull(TypeDecorator[Any]):
+    """JSON, where None is SQL's NULL and not the word ``null``."""
+
+    impl = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+    cache_ok = True
 
 
 class Base(DeclarativeBase):
@@ -107,6 +114,28 @@ class User(Base):
     password_hash: Mapped[str] = mapped_column(String(255))
     disabled: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+    sites: Mapped[list[str] | None] = mapped_column(JsonOrNull)
+    """Identifiers of the sites whose cases the person may see; None: those of all sites."""
+
+
+class AccountSecurity(Base):
+    """Second factor and lock-out of an account; what changes at each login, and therefore stands beside ``users``."""
+
+    __tablename__ = "account_security"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True, autoincrement=False)
+    totp_secret: Mapped[str | None] = mapped_column(String(255))
+    """Encrypted under the deployment's secret."""
+    totp_confirmed_at: Mapped[datetime | None]
+    """When the person first typed a right code; until then the factor is not asked for."""
+    totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
+    """Time step of the last code that was taken: none is taken twice."""
+    recovery_hashes: Mapped[list[str] | None] = mapped_column(JsonOrNull)
+    """Keyed hashes of the recovery codes not used yet."""
+    failed_logins: Mapped[int] = mapped_column(default=0)
+    """Failed attempts one after the other."""
+    last_failed_at: Mapped[datetime | None]
+    locked_until: Mapped[datetime | None]
 
 
 class UserSession(Base):
@@ -117,9 +146,91 @@ class UserSession(Base):
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    """The end, however busy the session is."""
+    level: Mapped[str] = mapped_column(String(16))
+    """``full``; ``code`` while the second factor is still to be given; ``enrol`` while it is still to be set up."""
+    role: Mapped[str] = mapped_column(String(32))
+    """The role at login; a session does not outlive a change of it."""
 
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
+
+
+class OneTimeCode(Base):
+    """A code that opens one door once: making the first administrator, or setting a password. Only its hash is kept."""
+
+    __tablename__ = "one_time_codes"
+
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(32))
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class ApiToken(Base):
+    """A program's key to the API: it acts for a person, within scopes. Only a keyed hash is kept."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    hint: Mapped[str] = mapped_column(String(16))
+    """The beginning of the token, to tell tokens apart."""
+    scopes: Mapped[list[str]] = mapped_column(_JSON)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
+
+
+class Webhook(Base):
+    """An address that is told of state changes."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(String(1000))
+    secret: Mapped[str] = mapped_column(String(255))
+    """Signs what is sent; encrypted under the deployment's secret."""
+    events: Mapped[list[str]] = mapped_column(_JSON)
+    """Names of events, or ``*``."""
+    sites: Mapped[list[str] | None] = mapped_column(JsonOrNull)
+    """Identifiers of the sites it is told of; None: all."""
+    created_at: Mapped[datetime]
+    created_by: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    disabled: Mapped[bool] = mapped_column(default=False)
+    last_sequence: Mapped[int] = mapped_column(BigInteger)
+    """The last link of the audit log that was looked at for it."""
+
+
+class WebhookDelivery(Base):
+    """Outbox: one message to one webhook, until it is taken or given up."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "sequence"),
+        Index("ix_webhook_deliveries_due", "done_at", "next_attempt_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id"))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    """The link of the audit log that it tells of."""
+    event: Mapped[str] = mapped_column(String(64))
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+    """When it was taken, or given up."""
+    outcome: Mapped[str] = mapped_column(String(200), default="")
+    """What the last attempt came to."""
 
 
 class Case(Base):

@@ -68,6 +68,6 @@ def upgrade(connection: Connection, found: int | None) -> int:
             adopted = audit.adopt(session, schema=SCHEMA_VERSION)
         else:
             audit.record(session, audit.Actor.program("etle db upgrade"), "store.schema", details={"schema": found})
-            adopted = 0
+            adopted = audit.adopt_users(session) if found < 6 else 0
         session.commit()
     return adopted

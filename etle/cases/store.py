@@ -317,6 +317,7 @@ def list_cases(
     kind: str | None = None,
     site: str | None = None,
     plate: str | None = None,
+    sites: Collection[str] | None = None,
     limit: int = 50,
     after: str | None = None,
 ) -> Page:
@@ -329,6 +330,7 @@ def list_cases(
         site: Only this site's identifier.
         plate: A whole plate: its cases. A part of one: cases of every plate that holds it. Spaces and case do not
             matter.
+        sites: Only these sites: those that the person who asks may see; None: all.
         limit: At most this many, 1 to :data:`MAX_PAGE`.
         after: ``Page.next`` of the page before.
 
@@ -341,6 +343,8 @@ def list_cases(
     for column, value in ((Case.state, state), (Case.kind, kind), (Case.site_id, site)):
         if value:
             query = query.where(column == value)
+    if sites is not None:
+        query = query.where(Case.site_id.in_(sorted(sites)))
     if plate and (compact := "".join(plate.split()).upper()):
         whole = session.scalar(select(exists().where(_compact_plate() == compact)))
         query = query.where(
@@ -380,6 +384,14 @@ def get_case(session: Session, number_or_key: str) -> Case | None:
     name = number_or_key.strip()
     return session.scalars(
         query.where((Case.case_number == name.upper()) | (Case.case_key == name.lower()))
+    ).one_or_none()
+
+
+def site_of_case(session: Session, number_or_key: str) -> str | None:
+    """Identifier of the site of a case by its number or its key; None where there is no such case."""
+    name = number_or_key.strip()
+    return session.scalars(
+        select(Case.site_id).where((Case.case_number == name.upper()) | (Case.case_key == name.lower()))
     ).one_or_none()
 
 

@@ -8,12 +8,14 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from types import EllipsisType
 
 from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from etle.cases.audit import Actor, record
@@ -55,10 +57,20 @@ def add_user(
     password: str,
     role: str,
     *,
+    sites: Collection[str] | None = None,
     actor: Actor | None = None,
     now: datetime | None = None,
 ) -> User:
     """Add an account, by ``actor`` (default: the program).
+
+    Args:
+        session: An open transaction.
+        name: What the person logs in with; kept in lower case.
+        password: See :func:`check_password`.
+        role: One of :class:`Role`.
+        sites: Identifiers of the sites whose cases the person may see; None: those of all sites.
+        actor: Who adds it.
+        now: Aware time; default is now.
 
     Raises:
         UserError: The name is taken or malformed, the role unknown, the password too short.
@@ -74,7 +86,12 @@ def add_user(
     if session.scalars(select(User.id).where(User.name == name)).one_or_none() is not None:
         raise UserError("this user name is taken", where=name, remedy="Choose another one")
     user = User(
-        name=name, role=str(role), password_hash=_hasher().hash(password), disabled=False, created_at=now or _now()
+        name=name,
+        role=str(role),
+        password_hash=_hasher().hash(password),
+        disabled=False,
+        created_at=now or _now(),
+        sites=_sites(sites),
     )
     session.add(user)
     record(session, actor or Actor.program("etle users add"), "user.added", user=user, now=now)
@@ -119,7 +136,25 @@ def authenticate(session: Session, name: str, password: str) -> User | None:
     return user
 
 
-def open_session(session: Session, user: User, *, secret: str, hours: float, now: datetime | None = None) -> str:
+class Level(enum.StrEnum):
+    """How far a login has got."""
+
+    CODE = "code"
+    """The password was right, the second factor is still to be given."""
+    ENROL = "enrol"
+    """The password was right, the role needs a second factor and has none yet."""
+    FULL = "full"
+
+
+def open_session(
+    session: Session,
+    user: User,
+    *,
+    secret: str,
+    hours: float,
+    level: Level = Level.FULL,
+    now: datetime | None = None,
+) -> str:
     """Start a login session and return its token (256 random bits). Sessions that ran out are cleared away."""
     now = now or _now()
     session.execute(delete(UserSession).where(UserSession.expires_at <= now))
@@ -129,24 +164,109 @@ def open_session(session: Session, user: User, *, secret: str, hours: float, now
             token_hash=_token_hash(token, secret),
             user_id=user.id,
             created_at=now,
+            last_seen_at=now,
             expires_at=now + timedelta(hours=hours),
+            level=str(level),
+            role=user.role,
         )
     )
     session.flush()
     return token
 
 
-def session_user(session: Session, token: str, *, secret: str, now: datetime | None = None) -> User | None:
-    """Whose session this is; None where it is unknown, ran out, or the account is disabled."""
+def live_session(
+    session: Session, token: str, *, secret: str, idle: timedelta | None = None, now: datetime | None = None
+) -> UserSession | None:
+    """The session of a token.
+
+    None where it is unknown, ran out, was idle for longer than ``idle``, its account is disabled or has another role
+    by now.
+    """
+    now = now or _now()
     row = session.get(UserSession, _token_hash(token, secret))
-    if row is None or row.expires_at <= (now or _now()) or row.user.disabled:
+    if row is None or row.expires_at <= now or row.user.disabled or row.role != row.user.role:
         return None
-    return row.user
+    return None if idle is not None and row.last_seen_at + idle <= now else row
+
+
+def touch_session(session: Session, token: str, *, secret: str, now: datetime | None = None) -> None:
+    """Note that a session was used."""
+    session.execute(
+        update(UserSession)
+        .where(UserSession.token_hash == _token_hash(token, secret))
+        .values(last_seen_at=now or _now())
+    )
+
+
+def session_user(session: Session, token: str, *, secret: str, now: datetime | None = None) -> User | None:
+    """Whose complete session this is; None where it is unknown, ran out, or the account is disabled."""
+    row = live_session(session, token, secret=secret, now=now)
+    return row.user if row is not None and row.level == Level.FULL else None
 
 
 def close_session(session: Session, token: str, *, secret: str) -> None:
     """End a session; an unknown one is fine."""
     session.execute(delete(UserSession).where(UserSession.token_hash == _token_hash(token, secret)))
+
+
+def find_user(session: Session, name: str) -> User:
+    """An account by its name.
+
+    Raises:
+        UserError: There is no such user.
+    """
+    user = session.scalars(select(User).where(User.name == name.strip().lower())).one_or_none()
+    if user is None:
+        raise UserError("no such user", where=name, remedy="`etle users list` shows the names")
+    return user
+
+
+def end_sessions(session: Session, user: User) -> None:
+    """End every session of an account."""
+    session.execute(delete(UserSession).where(UserSession.user_id == user.id))
+
+
+def change_user(
+    session: Session,
+    user: User,
+    *,
+    actor: Actor,
+    role: str | None = None,
+    sites: Collection[str] | None | EllipsisType = ...,
+    disabled: bool | None = None,
+) -> None:
+    """Change role, sites (None: all) or standing of an account; its sessions end, so that none keeps old rights.
+
+    Raises:
+        UserError: The role is unknown.
+    """
+    if role is not None:
+        if role not in set(Role):
+            raise UserError(f"unknown role {role!r}", where=user.name, remedy="One of: " + ", ".join(Role))
+        user.role = str(role)
+    if not isinstance(sites, EllipsisType):
+        user.sites = _sites(sites)
+    if disabled is not None:
+        user.disabled = disabled
+    end_sessions(session, user)
+    details = {"role": user.role, "sites": user.sites, "disabled": user.disabled}
+    record(session, actor, "user.changed", user=user, details=details)
+
+
+def set_password(session: Session, user: User, password: str, *, actor: Actor) -> None:
+    """Give an account a new password; its sessions end.
+
+    Raises:
+        UserError: See :func:`check_password`.
+    """
+    check_password(user.name, password)
+    user.password_hash = _hasher().hash(password)
+    end_sessions(session, user)
+    record(session, actor, "user.password_changed", user=user)
+
+
+def _sites(sites: Collection[str] | None) -> list[str] | None:
+    return None if sites is None else sorted({site.strip() for site in sites if site.strip()})
 
 
 def disable_user(session: Session, name: str, *, actor: Actor | None = None) -> User:
@@ -155,11 +275,9 @@ def disable_user(session: Session, name: str, *, actor: Actor | None = None) -> 
     Raises:
         UserError: There is no such user.
     """
-    user = session.scalars(select(User).where(User.name == name.strip().lower())).one_or_none()
-    if user is None:
-        raise UserError("no such user", where=name)
+    user = find_user(session, name)
     user.disabled = True
-    session.execute(delete(UserSession).where(UserSession.user_id == user.id))
+    end_sessions(session, user)
     record(session, actor or Actor.program("etle users"), "user.disabled", user=user)
     return user
 

@@ -43,7 +43,7 @@ def log_in(state: AppState, name: str, password: str, address: str) -> CurrentUs
             audit.login_failed(session, name, address)
             return None
         token = open_session(session, user, secret=state.secret, hours=state.settings.session_hours)
-        current = CurrentUser(user.id, user.name, user.role, token)
+        current = CurrentUser.of(user, token)
     state.throttle.succeeded(name, address)
     return current
 
@@ -92,13 +92,13 @@ def actor_of(user: CurrentUser) -> audit.Actor:
 def note_view(state: AppState, user: CurrentUser, case: Case, what: str = "case") -> None:
     """Enter in the audit log that somebody looked at a case or opened one of its files."""
     with state.database.session() as session:
-        audit.viewed(session, actor_of(user), case, what=what)
+        audit.viewed(session, actor_of(user), case, what=what, purpose=user.purpose)
 
 
 def note_list(state: AppState, user: CurrentUser, cases: Sequence[Case]) -> None:
     """Enter in the audit log whose plates somebody saw in a list."""
     with state.database.session() as session:
-        audit.listed(session, actor_of(user), [case.case_number for case in cases], where="queue")
+        audit.listed(session, actor_of(user), [case.case_number for case in cases], where="queue", purpose=user.purpose)
 
 
 def file_of(case: Case, *, role: str | None = None, path: str | None = None) -> EvidenceFile | None:
@@ -165,5 +165,5 @@ def ticket_pdf(state: AppState, user: CurrentUser, number: str) -> tuple[str, by
         out = issue_ticket(case, state.settings.data_dir, letterhead, Path(folder) / "ticket.pdf")
         content = out.read_bytes()
     with state.database.session() as session:
-        audit.exported(session, actor_of(user), find_case(session, number), what="ticket.pdf")
+        audit.exported(session, actor_of(user), find_case(session, number), what="ticket.pdf", purpose=user.purpose)
     return case.case_number, content

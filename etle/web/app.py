@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 
@@ -15,6 +15,7 @@ import etle
 from etle.cases.db import open_database
 from etle.errors import InputError
 from etle.settings import Settings
+from etle.web.access import check_form, check_policy, enforce
 from etle.web.api import routes as api
 from etle.web.api.models import Health
 from etle.web.errors import install_error_handlers
@@ -57,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         license_info={"name": "AGPL-3.0-only", "identifier": "AGPL-3.0-only"},
         lifespan=lifespan,
+        dependencies=[Depends(enforce), Depends(check_form)],
     )
     app.state.etle = state
     app.add_middleware(SecurityMiddleware, public_url=settings.public_url)
@@ -72,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (api.public, api.private, pages.public, pages.private):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")
+    check_policy(app)
     return app
 
 

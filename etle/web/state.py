@@ -9,13 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
 from etle.cases.db import Database
-from etle.cases.users import session_user
+from etle.cases.models import User
+from etle.cases.users import Level, live_session, touch_session
 from etle.settings import Settings
+from etle.web.rates import Rate, RateLimiter
+
+TOUCH_AFTER = timedelta(seconds=60)
+"""A session's last use is noted this often, not at every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,27 @@ class CurrentUser:
     name: str
     role: str
     token: str
+    sites: frozenset[str] | None = None
+    """Identifiers of the sites whose cases this person may see; None: those of all sites."""
+    scopes: frozenset[str] | None = None
+    """What an API token allows; None: a person's own session."""
+    level: str = str(Level.FULL)
+    purpose: str = ""
+    """Why the person looks at cases (``data/purposes.yaml``); goes into the audit log."""
+    purpose_stated: bool = False
+    """Whether the purpose was named, rather than the role's default."""
+
+    @classmethod
+    def of(
+        cls, user: User, token: str, *, level: str = str(Level.FULL), scopes: frozenset[str] | None = None
+    ) -> CurrentUser:
+        """The person behind an account."""
+        sites = None if user.sites is None else frozenset(user.sites)
+        return cls(user.id, user.name, user.role, token, sites, scopes, level)
+
+    def may_see(self, site_id: str) -> bool:
+        """Whether this person may see the cases of a site."""
+        return self.sites is None or site_id in self.sites
 
 
 class LoginThrottle:
@@ -80,6 +107,11 @@ class AppState:
     settings: Settings
     database: Database
     throttle: LoginThrottle = field(default_factory=LoginThrottle)
+    rates: RateLimiter = field(default_factory=RateLimiter)
+
+    def rate_of(self, rate: Rate) -> Rate:
+        """A rate of the policy, as this deployment stretches it (``ETLE_RATE_FACTOR``)."""
+        return Rate(rate.limit * self.settings.rate_factor, rate.per_s)
 
     @property
     def secret(self) -> str:
@@ -112,15 +144,37 @@ def app_state(request: Request) -> AppState:
     return state
 
 
-def optional_user(request: Request) -> CurrentUser | None:
-    """Who is asking; None without a valid session."""
-    state = app_state(request)
+def who_asks(request: Request) -> CurrentUser | None:
+    """The person or program behind a request, looked up once; None without a valid session or token."""
+    if not hasattr(request.state, "user"):
+        request.state.user = _look_up(request, app_state(request))
+    user = request.state.user
+    assert user is None or isinstance(user, CurrentUser)
+    return user
+
+
+def _look_up(request: Request, state: AppState) -> CurrentUser | None:
     token = request.cookies.get(state.cookie)
     if not token:
         return None
+    now = datetime.now(UTC)
+    idle = timedelta(minutes=state.settings.session_idle_minutes)
     with state.database.session(read_only=True) as session:
-        user = session_user(session, token, secret=state.secret)
-        return None if user is None else CurrentUser(user.id, user.name, user.role, token)
+        row = live_session(session, token, secret=state.secret, idle=idle, now=now)
+        if row is None:
+            return None
+        user = CurrentUser.of(row.user, token, level=row.level)
+        stale = row.last_seen_at + TOUCH_AFTER <= now
+    if stale:
+        with state.database.session() as session:
+            touch_session(session, token, secret=state.secret, now=now)
+    return user
+
+
+def optional_user(request: Request) -> CurrentUser | None:
+    """Who is asking; None without a complete login."""
+    user = who_asks(request)
+    return user if user is not None and user.level == Level.FULL else None
 
 
 def require_user(user: Annotated[CurrentUser | None, Depends(optional_user)]) -> CurrentUser:

@@ -121,7 +121,16 @@ def cases(
 ) -> CasePage:
     """Cases, the latest event first."""
     with state.database.session(read_only=True) as session:
-        page = list_cases(session, state=case_state, kind=kind, site=site, plate=plate, limit=limit, after=after)
+        page = list_cases(
+            session,
+            state=case_state,
+            kind=kind,
+            site=site,
+            plate=plate,
+            sites=user.sites,
+            limit=limit,
+            after=after,
+        )
     actions.note_list(state, user, page.items)
     return CasePage(items=[summary(case) for case in page.items], next=page.next)
 

@@ -124,10 +124,11 @@ def queue(
             kind=kind or None,
             site=site or None,
             plate=plate or None,
+            sites=user.sites,
             limit=_PAGE_SIZE,
             after=after or None,
         )
-        sites = list_sites(session)
+        sites = [site for site in list_sites(session) if user.may_see(site[0])]
         lines = [line_view(case, language) for case in page.items]
     actions.note_list(state, user, page.items)
     filters = {"state": case_state, "kind": kind, "site": site, "plate": plate}
