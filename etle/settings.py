@@ -87,6 +87,13 @@ class Settings(BaseSettings):
     agency: Annotated[str, Field(description="Name of the enforcing agency, printed on documents.")] = (
         "Satuan Lalu Lintas (contoh / sample)"
     )
+    agency_address: Annotated[str, Field(description="Its address on letters; lines divided by `|`.")] = ""
+    agency_contact: Annotated[str, Field(description="Telephone, e-mail or web page printed on letters.")] = ""
+    agency_city: Annotated[str, Field(description="Where letters are dated.")] = ""
+    agency_logo: Annotated[Path | None, Field(description="PNG or JPEG printed beside the agency's name.")] = None
+    signatory_name: Annotated[str, Field(description="Who signs letters.")] = ""
+    signatory_title: Annotated[str, Field(description="Rank and office of who signs.")] = ""
+    signatory_id: Annotated[str, Field(description="Service number of who signs, e.g. `NRP 12345678`.")] = ""
 
     @model_validator(mode="after")
     def _refuse_insecure_production(self) -> Settings:

@@ -236,7 +236,7 @@ def test_names_with_odd_characters_do_no_harm(made: tuple[dict[str, Any], Path],
 
 def test_a_ticket_shows_masked_pictures_only(tmp_path: Path) -> None:
     """The masked picture where there is one; where there is none, nothing but the vehicle is left to see."""
-    from etle.documents.ticket import _read_pictures
+    from etle.documents.layout import read_pictures
 
     noise = np.random.default_rng(1).integers(0, 256, (120, 200, 3), np.uint8)
     for name, image in (("a.jpg", noise), ("b.jpg", noise // 2), ("m.jpg", np.full_like(noise, 90))):
@@ -249,7 +249,7 @@ def test_a_ticket_shows_masked_pictures_only(tmp_path: Path) -> None:
             for role, name in rows
         ],
     }
-    found = _read_pictures(facts, tmp_path)
+    found = read_pictures(facts, tmp_path)
     assert found["frame_at"] == (tmp_path / "m.jpg").read_bytes()
     shown = cv2.imdecode(np.frombuffer(found["frame_before"], np.uint8), cv2.IMREAD_COLOR)
     assert shown[45:85, 55:95].std() > 20
