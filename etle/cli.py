@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from etle import __version__
 from etle._opencv import require_one_opencv
+from etle.cli_documents import documents_app
 from etle.cli_evidence import evidence_app
 from etle.cli_store import add_commands
 from etle.errors import EtleError, ExitCode, InputError
@@ -38,6 +39,7 @@ for name, group in (
     ("plates", plates_app),
     ("site", site_app),
     ("evidence", evidence_app),
+    ("documents", documents_app),
     ("users", users_app),
     ("models", models_app),
 ):

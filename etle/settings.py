@@ -54,6 +54,22 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="The department's own retention periods (YAML); default is the packaged file."),
     ] = None
+    deadline_rules: Annotated[
+        Path | None, Field(description="The department's own deadlines (YAML); default is the packaged file.")
+    ] = None
+    holidays: Annotated[
+        Path | None, Field(description="The department's own holidays (YAML); default is the packaged file.")
+    ] = None
+    virtual_account_prefix: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9]{3,12}$", description="The agency's range of virtual accounts at its bank; default: none."
+        ),
+    ] = None
+    bank_name: Annotated[str, Field(min_length=1, description="That bank, printed on tickets.")] = "bank"
+    bank_secret: Annotated[
+        SecretStr | None, Field(description="Shared with the bank; signs its reports of payments (HMAC-SHA-256).")
+    ] = None
     seal_keys_dir: Annotated[
         Path | None,
         Field(

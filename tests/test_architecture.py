@@ -27,9 +27,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": COMMON | {"footage", "perception", "measure", "rules", "evidence"},
     "batch": COMMON | {"pipeline", "footage", "perception", "measure", "rules", "evidence", "cases", "law"},
     "demo": COMMON | {"batch", "cases", "documents"},
+    "cli_documents": COMMON | {"cases", "documents", "evidence"},
     "cli_evidence": COMMON | {"batch", "evidence"},
     "cli_store": COMMON | {"cases", "evidence", "law"},
-    "cli": COMMON | {"cli_evidence", "cli_store", "batch", "cases", "demo", "measure", "perception", "web"},
+    "cli": COMMON
+    | {"cli_documents", "cli_evidence", "cli_store", "batch", "cases", "demo", "measure", "perception", "web"},
 }
 
 

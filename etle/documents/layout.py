@@ -136,6 +136,10 @@ class Words:
         """A text of the dictionary, its braces filled in."""
         return self.both(self.texts.get(key, "id", **values), self.texts.get(key, "en", **values), style)
 
+    def name(self, group: str, code: str, style: ParagraphStyle = BODY) -> Paragraph:
+        """The name of a code; the code itself where it has none."""
+        return self.both(self.texts.name(group, code, "id"), self.texts.name(group, code, "en"), style)
+
     def pair(self, key: str, indonesian: Mapping[str, object], english: Mapping[str, object],
              style: ParagraphStyle = BODY) -> Paragraph:  # fmt: skip
         """A text whose values differ by language, such as dates."""
@@ -357,7 +361,7 @@ def signature_block(words: Words, head: Letterhead, dated: Mapping[Language, str
     lines: list[Flowable] = [
         words.both(place + dated["id"], place + dated["en"]),
         Paragraph(escape(head.signatory_title or head.agency), BODY),
-        Spacer(0, 17 * mm),
+        Spacer(0, 15 * mm),
         Paragraph(
             f"<b>{escape(head.signatory_name)}</b>" if head.signatory_name else "................................", BODY
         ),
