@@ -94,6 +94,28 @@ class Settings(BaseSettings):
     session_idle_minutes: Annotated[
         float, Field(gt=0, le=1440, description="A session that is not used for so long ends.")
     ] = 60.0
+    second_factor: Annotated[
+        Literal["optional", "required"] | None,
+        Field(description="Whether every account needs a second factor; default: required in production only."),
+    ] = None
+    lockout_failures: Annotated[
+        int, Field(ge=3, le=1000, description="Failed logins one after the other that lock an account.")
+    ] = 10
+    lockout_minutes: Annotated[float, Field(gt=0, le=1440, description="How long an account stays locked.")] = 15.0
+    media_url_seconds: Annotated[
+        int, Field(ge=10, le=3600, description="How long a signed address of a picture or clip works.")
+    ] = 300
+    trusted_proxies: Annotated[
+        str,
+        Field(
+            description="Addresses of the proxies that end TLS, e.g. `127.0.0.1`; their X-Forwarded-For and -Proto "
+            "are believed. Needed in production."
+        ),
+    ] = ""
+    webhook_networks: Annotated[
+        str,
+        Field(description="Private networks that webhooks may reach, e.g. `10.0.0.0/8`; default: public addresses."),
+    ] = ""
     rate_factor: Annotated[
         float, Field(gt=0, le=1e6, description="Multiplies the rate limits of etle/web/data/access.yaml.")
     ] = 1.0
@@ -122,6 +144,11 @@ class Settings(BaseSettings):
                     "`python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
                 )
         return self
+
+    @property
+    def second_factor_required(self) -> bool:
+        """Whether every account needs a second factor."""
+        return self.second_factor == "required" or (self.second_factor is None and self.environment == "production")
 
     @property
     def evidence_dir(self) -> Path:

@@ -198,6 +198,14 @@ def latest(session: Session, *, case: str | None = None, actor: str | None = Non
     return list(reversed(session.scalars(query).all()))
 
 
+def entries_after(session: Session, sequence: int, *, case: str | None = None, limit: int) -> list[AuditEntry]:
+    """The entries after a link, oldest first; only those of a case number where one is given."""
+    query = select(AuditEntry).where(AuditEntry.sequence > sequence).order_by(AuditEntry.sequence).limit(limit)
+    if case is not None:
+        query = query.where(AuditEntry.case_number == case.strip().upper())
+    return list(session.scalars(query))
+
+
 def adopt(session: Session, *, schema: int, now: datetime | None = None) -> int:
     """Enter what was stored before there was an audit log. Says nothing about what happened to it until then.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import hashlib
-import hmac
 import re
 import secrets
 from collections.abc import Collection
@@ -19,6 +17,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from etle.cases.audit import Actor, record
+from etle.cases.keyed import keyed_hash
 from etle.cases.models import User, UserSession
 from etle.errors import InputError
 
@@ -96,6 +95,11 @@ def add_user(
     session.add(user)
     record(session, actor or Actor.program("etle users add"), "user.added", user=user, now=now)
     return user
+
+
+def unusable_password() -> str:
+    """A password nobody knows, for an account whose person will set one."""
+    return secrets.token_urlsafe(48)
 
 
 def check_password(name: str, password: str) -> None:
@@ -215,10 +219,15 @@ def find_user(session: Session, name: str) -> User:
     Raises:
         UserError: There is no such user.
     """
-    user = session.scalars(select(User).where(User.name == name.strip().lower())).one_or_none()
+    user = named_user(session, name)
     if user is None:
         raise UserError("no such user", where=name, remedy="`etle users list` shows the names")
     return user
+
+
+def named_user(session: Session, name: str) -> User | None:
+    """An account by its name; None where there is no such one."""
+    return session.scalars(select(User).where(User.name == name.strip().lower())).one_or_none()
 
 
 def end_sessions(session: Session, user: User) -> None:
@@ -284,7 +293,7 @@ def disable_user(session: Session, name: str, *, actor: Actor | None = None) -> 
 
 def _token_hash(token: str, secret: str) -> str:
     # Keyed, so that changing ETLE_SECRET_KEY ends every session and a copy of the table opens none.
-    return hmac.new(secret.encode(), b"session:" + token.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    return keyed_hash("session", token, secret)
 
 
 def _now() -> datetime:

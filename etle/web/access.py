@@ -38,7 +38,7 @@ class Rule:
 
     access: Literal["account", "public", "signed"]
     roles: frozenset[str]
-    sites: Literal["case", "filtered", "none"]
+    sites: Literal["case", "filtered", "all", "none"]
     scope: str | None
     level: str
     rate: str
@@ -104,7 +104,7 @@ def read_policy(content: Mapping[str, Any]) -> Policy:
             faults.append("needs roles and sites")
         if access != "account" and {"roles", "sites", "scope", "level"} & set(entry):
             faults.append("is open to everybody and names roles, sites, scope or level")
-        if rule.sites not in ("case", "filtered", "none"):
+        if rule.sites not in ("case", "filtered", "all", "none"):
             faults.append(f"unknown way of sites {rule.sites}")
         if rule.sites == "case" and "{number}" not in route:
             faults.append("binds to a case, but has no {number} in its path")
@@ -198,6 +198,8 @@ def enforce(request: Request) -> None:
     if user.scopes is not None and (rule.scope is None or rule.scope not in user.scopes):
         needs = "No API token may do this." if rule.scope is None else f"This needs a token with {rule.scope}."
         raise HTTPException(403, needs)
+    if rule.sites == "all" and user.sites is not None:
+        raise HTTPException(403, "This is for persons who may see every site.")
     request.state.user = _with_purpose(request, user)
     number = request.path_params.get("number")
     if rule.sites == "case" and user.sites is not None and isinstance(number, str):

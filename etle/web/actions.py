@@ -12,12 +12,31 @@ from sqlalchemy.orm import Session
 from etle.cases import audit
 from etle.cases.files import damaged_files
 from etle.cases.models import Case, EvidenceFile, User
+from etle.cases.second_factor import (
+    check_code,
+    confirm_enrolment,
+    count_failure,
+    count_success,
+    has_second_factor,
+    is_locked,
+)
 from etle.cases.store import get_case
-from etle.cases.users import authenticate, close_session, open_session
+from etle.cases.users import (
+    Level,
+    authenticate,
+    close_session,
+    end_sessions,
+    named_user,
+    open_session,
+    set_password,
+)
 from etle.cases.workflow import ConflictError, FourEyes, decide
 from etle.documents.issue import issue_ticket
 from etle.documents.ticket import Letterhead
 from etle.web.state import AppState, CurrentUser
+
+UNFINISHED_HOURS = 10 / 60
+"""Life of a session that waits for its second factor."""
 
 
 class ThrottledError(Exception):
@@ -29,7 +48,9 @@ class ThrottledError(Exception):
 
 
 def log_in(state: AppState, name: str, password: str, address: str) -> CurrentUser | None:
-    """Open a session; None when name and password do not fit.
+    """Open a session; None when name and password do not fit, or the account is locked after too many failures.
+
+    ``level`` of the result says what is still missing: a session that waits for the second factor opens nothing else.
 
     Raises:
         ThrottledError: Too many attempts failed.
@@ -39,12 +60,100 @@ def log_in(state: AppState, name: str, password: str, address: str) -> CurrentUs
         raise ThrottledError(wait_s)
     with state.database.session() as session:
         user = authenticate(session, name, password)
-        if user is None:
+        if user is None or is_locked(session, user):
             audit.login_failed(session, name, address)
+            known = named_user(session, name)
+            if known is not None and not is_locked(session, known):
+                count_failure(session, known, state.lock_rule)
             return None
-        token = open_session(session, user, secret=state.secret, hours=state.settings.session_hours)
-        current = CurrentUser.of(user, token)
+        if has_second_factor(session, user):
+            current = _open(state, session, user, Level.CODE)
+        elif state.settings.second_factor_required:
+            current = _open(state, session, user, Level.ENROL)
+        else:
+            current = complete_login(state, session, user)
     state.throttle.succeeded(name, address)
+    return current
+
+
+def _open(state: AppState, session: Session, user: User, level: Level) -> CurrentUser:
+    hours = state.settings.session_hours if level == Level.FULL else UNFINISHED_HOURS
+    token = open_session(session, user, secret=state.secret, hours=hours, level=level)
+    return CurrentUser.of(user, token, level=level)
+
+
+def complete_login(state: AppState, session: Session, user: User, *, before: CurrentUser | None = None) -> CurrentUser:
+    """A complete session under a new token; the unfinished one ``before`` it ends."""
+    if before is not None:
+        close_session(session, before.token, secret=state.secret)
+    count_success(session, user)
+    current = _open(state, session, user, Level.FULL)
+    audit.record(session, actor_of(current), "login.succeeded")
+    return current
+
+
+def give_code(state: AppState, user: CurrentUser, code: str, address: str) -> CurrentUser | None:
+    """The second step of a login: a complete session, or None where the code is wrong or the account locked.
+
+    Raises:
+        ThrottledError: Too many attempts failed.
+    """
+    key = f"second factor of {user.name}"
+    wait_s = state.throttle.begin(key, address)
+    if wait_s:
+        raise ThrottledError(wait_s)
+    with state.database.session() as session:
+        account = session.get_one(User, user.id)
+        if is_locked(session, account) or not check_code(session, account, code, secret=state.secret):
+            audit.login_failed(session, account.name, address)
+            if not is_locked(session, account):
+                count_failure(session, account, state.lock_rule)
+            return None
+        current = complete_login(state, session, account, before=user)
+    state.throttle.succeeded(key, address)
+    return current
+
+
+def enrol(state: AppState, user: CurrentUser, code: str) -> tuple[CurrentUser, tuple[str, ...]] | None:
+    """Put a second factor in force: a new complete session and the recovery codes; None where the code is wrong.
+
+    Raises:
+        UserError: There is nothing to confirm.
+        ThrottledError: Too many attempts failed.
+    """
+    key = f"enrolment of {user.name}"
+    wait_s = state.throttle.begin(key, "")
+    if wait_s:
+        raise ThrottledError(wait_s)
+    with state.database.session() as session:
+        account = session.get_one(User, user.id)
+        codes = confirm_enrolment(session, account, code, secret=state.secret)
+        if codes is None:
+            return None
+        end_sessions(session, account)  # those that were opened with the password alone
+        current = complete_login(state, session, account)
+    state.throttle.succeeded(key, "")
+    return current, codes
+
+
+def change_password(state: AppState, user: CurrentUser, old: str, new: str) -> CurrentUser | None:
+    """Give the person a new password and a new session; None where the old password is wrong.
+
+    Raises:
+        UserError: The new password will not do.
+        ThrottledError: Too many attempts failed.
+    """
+    key = f"password of {user.name}"
+    wait_s = state.throttle.begin(key, "")
+    if wait_s:
+        raise ThrottledError(wait_s)
+    with state.database.session() as session:
+        account = authenticate(session, user.name, old)
+        if account is None:
+            return None
+        set_password(session, account, new, actor=actor_of(user))
+        current = complete_login(state, session, account)
+    state.throttle.succeeded(key, "")
     return current
 
 

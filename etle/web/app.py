@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator
 
@@ -15,9 +16,13 @@ import etle
 from etle.cases.db import open_database
 from etle.errors import InputError
 from etle.settings import Settings
+from etle.web import media
 from etle.web.access import check_form, check_policy, enforce
+from etle.web.api import account, admin
 from etle.web.api import routes as api
 from etle.web.api.models import Health
+from etle.web.api.openapi import describe
+from etle.web.api.problems import problems
 from etle.web.errors import install_error_handlers
 from etle.web.pages import routes as pages
 from etle.web.pages.render import check_texts
@@ -29,6 +34,10 @@ _TAGS = [
     {"name": "cases", "description": "Flagged violations and the officers' decisions on them."},
     {"name": "evidence", "description": "Pictures, clip and facts of a case."},
     {"name": "documents", "description": "What leaves the office."},
+    {"name": "tokens", "description": "Keys of programs that act for a person."},
+    {"name": "accounts", "description": "For administrators: who may do what."},
+    {"name": "webhooks", "description": "For administrators: programs that are told of state changes."},
+    {"name": "audit", "description": "Who did what to which case, when."},
     {"name": "service", "description": "For whoever runs the server."},
 ]
 
@@ -64,17 +73,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityMiddleware, public_url=settings.public_url)
     install_error_handlers(app)
 
-    @app.get("/healthz", tags=["service"], summary="Is the service alive?", responses=api.problems())
+    @app.get("/healthz", tags=["service"], summary="Is the service alive?", responses=problems())
     def healthz(state: StateDep) -> Health:
         """200 when the service and its database answer."""
         with state.database.session(read_only=True) as session:
             session.execute(text("SELECT 1"))
         return Health(version=etle.__version__)
 
-    for router in (api.public, api.private, pages.public, pages.private):
+    for router in (api.public, api.private, account.router, admin.router, media.router, pages.public, pages.private):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")
     check_policy(app)
+    app.openapi = functools.partial(describe, app)  # type: ignore[method-assign]
     return app
 
 

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from etle.cases.audit import Actor, latest
 from etle.cases.store import store_recording
+from etle.cases.tokens import new_token
 from etle.cases.users import Level, change_user, find_user
 from etle.web import access
 from etle.web.access import PolicyError, check_policy, policy, purposes, read_policy, routes_of
@@ -27,7 +28,14 @@ ROUTES: dict[str, dict[str, Any]] = POLICY["routes"]
 OTHER_SITE = "elsewhere-9"
 OTHER_NAME = "Simpang Lain Sembilan"
 OTHER_PLATE = "BH 7071 QX"
-VALUES = {"number": RED, "path": "frame_at.jpg", "role": "clip"}
+VALUES = {
+    "number": RED,
+    "path": "frame_at.jpg",
+    "role": "clip",
+    "name": "nobody",
+    "token_id": "1",
+    "webhook_id": "1",
+}
 """What stands for a path parameter; a route with another one adds it here."""
 QUERY: dict[str, str] = {}
 """Query of a route that would not end by itself (a stream)."""
@@ -111,7 +119,8 @@ def test_routes_by_role(two_sites: tuple[Desk, str], role: str) -> None:
             continue
         answer = _ask(desk, desk.session(name, level=Level(_level(entry))), route)
         allowed = role in _roles(entry)
-        if _refused(route, answer) == allowed:
+        bound_out = entry["sites"] == "all"  # for persons who are bound to no sites
+        if _refused(route, answer) == (allowed and not bound_out):
             wrong.append((route, "own site", answer.status_code))
         if entry["sites"] == "filtered" and any(word in answer.text for word in (OTHER_SITE, OTHER_NAME, OTHER_PLATE)):
             wrong.append((route, "shows another site", answer.status_code))
@@ -120,6 +129,45 @@ def test_routes_by_role(two_sites: tuple[Desk, str], role: str) -> None:
             told = any(word in answer.text for word in (OTHER_SITE, OTHER_NAME, OTHER_PLATE))
             if answer.status_code != (404 if allowed else 403) or told:
                 wrong.append((route, "another site", answer.status_code))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", sorted(set(USERS.values())))
+def test_routes_for_all_sites_by_role(desk: Desk, role: str) -> None:
+    """Persons bound to no sites."""
+    name = next(user for user, one in USERS.items() if one == role)
+    wrong = []
+    for route, entry in ROUTES.items():
+        if entry.get("sites") == "all":
+            answer = _ask(desk, desk.session(name), route)
+            if _refused(route, answer) == (role in _roles(entry)):
+                wrong.append((route, answer.status_code))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("scope", [*POLICY["scopes"], None])
+def test_routes_by_scope_of_a_token(desk: Desk, scope: str | None) -> None:
+    """A supervisor's token opens what its scope is for, and nothing else; without a scope there is none."""
+    with desk.state.database.session() as session:
+        budi = find_user(session, "budi")
+        _, token = new_token(
+            session,
+            budi,
+            name="test",
+            scopes=[scope or "cases:read"],
+            days=1,
+            secret=desk.state.secret,
+            known_scopes=POLICY["scopes"],
+        )
+    client = TestClient(desk.app, follow_redirects=False, headers={"Authorization": f"Bearer {token}"})
+    wrong = []
+    for route, entry in ROUTES.items():
+        if entry.get("access", "account") != "account" or (scope is None and entry.get("scope") == "cases:read"):
+            continue
+        answer = client.request(route.partition(" ")[0], _url(route), json={} if "GET" not in route else None)
+        allowed = scope is not None and entry.get("scope") == scope and "supervisor" in _roles(entry)
+        if (answer.status_code not in (401, 403)) != allowed:
+            wrong.append((route, scope, answer.status_code))
     assert wrong == []
 
 
@@ -153,6 +201,13 @@ def test_a_login_without_its_second_factor_opens_nothing_else(desk: Desk, level:
             if not _refused(route, answer):
                 wrong.append((route, answer.status_code))
     assert wrong == []
+
+
+def test_a_token_that_is_none_opens_nothing(desk: Desk) -> None:
+    client = TestClient(desk.app, headers={"Authorization": "Bearer etle_made-up"})
+    answer = client.get("/api/v1/me")
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
 def test_forms_without_the_sessions_token_are_refused(desk: Desk) -> None:

@@ -42,7 +42,7 @@ def test_log_in_and_out(desk: Desk) -> None:
     client = desk.client(None)
     _problem(client.get("/api/v1/me"), 401)
     answer = client.post("/api/v1/login", json={"name": "sari", "password": PASSWORD})
-    assert answer.json() == {"name": "sari", "role": "officer", "may_decide": True}
+    assert answer.json() == {"name": "sari", "role": "officer", "may_decide": True, "level": "full", "sites": None}
     cookie = answer.headers["set-cookie"].lower()
     assert cookie.startswith("etle_session=")
     assert "httponly" in cookie
@@ -112,7 +112,8 @@ def test_list_pages_and_filters(officer: TestClient) -> None:
         return [item["case_number"] for item in officer.get("/api/v1/cases", params=parameters).json()["items"]]
 
     assert numbers(kind="speeding") == [SPEEDING]
-    assert numbers(plate="4312mk") == [SPEEDING]
+    assert numbers(plate="4312mk", purpose="enquiry") == [SPEEDING]
+    assert "say why" in _problem(officer.get("/api/v1/cases", params={"plate": "4312mk"}), 422)
     assert numbers(state="verified") == []
     assert numbers(site="jmb-demo", state="flagged") == seen
     assert "cursor" in _problem(officer.get("/api/v1/cases?after=nonsense"), 422)

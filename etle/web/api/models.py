@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from etle.cases.files import CASE_FILE
 from etle.cases.models import Case
 from etle.cases.users import MAX_PASSWORD, MIN_PASSWORD
-from etle.cases.workflow import MAX_NOTE
+from etle.cases.workflow import MAX_NOTE, may_decide
+from etle.web.state import CurrentUser
 
 
 class Credentials(BaseModel):
@@ -33,6 +35,10 @@ class Me(BaseModel):
     name: str = Field(examples=["sari"])
     role: str = Field(examples=["officer"])
     may_decide: bool
+    level: str = Field(
+        description="`full`; `code`: give the second factor; `enrol`: set a second factor up.", examples=["full"]
+    )
+    sites: list[str] | None = Field(description="Sites whose cases one may see; null: all.", examples=[None])
 
 
 class CaseSummary(BaseModel):
@@ -68,7 +74,8 @@ class EvidenceFileOut(BaseModel):
     sha256: str
     size_bytes: int
     media_type: str
-    url: str
+    url: str = Field(description="For a session or a token.")
+    signed_url: str = Field(description="Carries its own right, for a short time: for players and viewers.")
 
 
 class DecisionOut(BaseModel):
@@ -122,6 +129,14 @@ class ReasonOut(BaseModel):
     note_required: bool
 
 
+class PurposeOut(BaseModel):
+    """Why one may look at cases."""
+
+    code: str = Field(examples=["enquiry"])
+    name_id: str = Field(examples=["pertanyaan atau sanggahan pemilik"])
+    name_en: str = Field(examples=["an owner's question or dispute"])
+
+
 class Health(BaseModel):
     """The service answers and its database too."""
 
@@ -134,8 +149,19 @@ def summary(case: Case) -> CaseSummary:
     return CaseSummary.model_validate(case, from_attributes=True)
 
 
-def detail(case: Case) -> CaseDetail:
-    """A case in full."""
+def me_of(user: CurrentUser) -> Me:
+    """Who is logged in."""
+    return Me(
+        name=user.name,
+        role=user.role,
+        may_decide=may_decide(user.role) and user.scopes is None,
+        level=user.level,
+        sites=None if user.sites is None else sorted(user.sites),
+    )
+
+
+def detail(case: Case, signed: Callable[[str], str]) -> CaseDetail:
+    """A case in full; ``signed`` makes the signed address of a file from its path."""
     base = f"/api/v1/cases/{case.case_number}/files/"
     case_file = next((file for file in case.files if file.path == CASE_FILE), None)
     return CaseDetail(
@@ -151,6 +177,7 @@ def detail(case: Case) -> CaseDetail:
                 size_bytes=file.size_bytes,
                 media_type=file.media_type,
                 url=base + file.path,
+                signed_url=signed(file.path),
             )
             for file in case.files
         ],
