@@ -56,7 +56,15 @@ from etle.measure.manoeuvre import (
     rear_crossing,
     standstills,
 )
-from etle.measure.path import GroundPath, LaneAxis, assign_lane, edge_px, ground_path
+from etle.measure.path import (
+    USUAL_READOUT_S,
+    GroundPath,
+    LaneAxis,
+    assign_lane,
+    edge_px,
+    ground_path,
+    unstated_shutter_error,
+)
 from etle.measure.refusal import Refusal, RefusalReason
 from etle.measure.same_vehicle import same_vehicle
 from etle.measure.signal_sources import ClockOffset, NoOffset, SignalSources, both_sources
@@ -67,7 +75,7 @@ from etle.perception.health import HealthLimits, HealthMonitor, hidden_signal
 from etle.perception.plates.grammar import PlateGrammar
 from etle.perception.plates.read import choose_points, read_plate
 from etle.perception.plates.second import second_opinion
-from etle.perception.plates.text import TextReader
+from etle.perception.plates.text import CropReader, TextReader
 from etle.perception.plates.vote import vote
 from etle.perception.signal import SignalHead, SignalObservation, SignalReader, timeline
 from etle.perception.tracker import MarkKind, Tracker, TrackMark
@@ -494,7 +502,9 @@ def _findings(
     if site.red_light is not None and passage.axis.signal_head is not None:
         lane = next(lane for lane in site.lanes if lane.id == passage.axis.lane_id)
         permitted = frozenset(Movement(turn) for turn in lane.permitted_on_red)
-        policy = red_light.RedLightPolicy(site.red_light.grace_s, site.red_light.min_amber_s, permitted)
+        policy = red_light.RedLightPolicy(
+            site.red_light.grace_s, site.red_light.min_amber_s, permitted, _head_delay_s(site)
+        )
         lines = _governing(passage, lane, timelines)
         if site.red_light.enforce:
             yield red_light.KIND, _by_every_head(lambda line: red_light.judge(passage, line, policy), lines)
@@ -509,6 +519,12 @@ def _findings(
             tolerance_kmh=(lambda _: fixed) if fixed is not None else (lambda v: tools.speed_tolerance_kmh(v, on)),
         )
         yield speeding.KIND, speeding.judge(passage, speed_policy)
+
+
+def _head_delay_s(site: Site) -> float:
+    """How long after a frame's time a rolling shutter exposes the heads; of several the last: it favours the driver."""
+    rows = [(head.box_px[1] + head.box_px[3]) / 2 for head in site.signal_heads]
+    return (site.camera.rolling_s or 0.0) * max(rows, default=0.0) / site.image.height
 
 
 def _governing(passage: Passage, lane: Lane, timelines: Mapping[str, SignalTimeline]) -> list[SignalTimeline]:
@@ -882,13 +898,14 @@ def _read_track(
 ) -> PlateVerdict:
     """Read frames, the largest views first, until enough of them agree beyond doubt or all are read."""
     readings: list[PlateReading] = []
-    verdict = vote(readings, grammar, vehicle_label=track.label)
+    sure = plate_reader.accept if isinstance(plate_reader, CropReader) else None
+    verdict = vote(readings, grammar, sure=sure, vehicle_label=track.label)
     for point in sorted(points, key=lambda p: p.box_px[0] - p.box_px[2]):
         image = frames[point.frame_index].image
         readings += read_plate(
             image, point.box_px, point.frame_index, point.t_s, plate_reader, grammar, label=track.label
         )
-        verdict = vote(readings, grammar, vehicle_label=track.label)
+        verdict = vote(readings, grammar, sure=sure, vehicle_label=track.label)
         agreeing = sum(_says(reading, verdict.text, grammar) for reading in readings)
         if verdict.text is not None and agreeing >= PLATE_AGREEING and agreeing == sum(bool(r.text) for r in readings):
             break
@@ -945,6 +962,14 @@ def _facts(
     unsure.extend(verdict.notes)
     if not plane.camera_foot_surveyed:
         unsure.append("The camera's position was derived from the calibration points, not surveyed")
+    if violation.kind == speeding.KIND and site.camera.rolling_s is None:
+        path = _path_of(violation, site, plane, tools.detector.model_name)
+        too_high = unstated_shutter_error(path, (site.image.width, site.image.height))
+        if too_high > 0:
+            unsure.append(
+                f"The site file does not state the camera's shutter: a rolling one that is read out in "
+                f"{1000 * USUAL_READOUT_S:.0f} ms would make this speed {100 * too_high:.1f} % too high"
+            )
     intervals: Sequence[SignalInterval] = ()
     sources: dict[str, Any] | None = None
     if violation.head_id is not None:

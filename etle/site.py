@@ -78,6 +78,18 @@ class Camera(_Model):
             "derived from the homography, assuming square pixels and a centred principal point."
         ),
     ] = None
+    rolling_s: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=0.05,
+            description="Read-out time of a rolling shutter: from the exposure of the picture's first row to that of "
+            "its last, seconds; 0 for a global shutter. When absent the shutter is taken for a global one.",
+        ),
+    ] = None
+    rolling_u95_s: Annotated[
+        float, Field(ge=0, le=0.05, description="Uncertainty of the read-out time, 95 %, seconds.")
+    ] = 0.001
 
 
 class Distortion(_Model):

@@ -12,6 +12,7 @@ Conventions used everywhere:
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -119,7 +120,19 @@ class SignalInterval:
     source: str
     """``"camera:<head id>"`` or ``"controller:<name>"``."""
     start_u95_s: float = 0.0
-    """Uncertainty of ``start_s``: the change happened between the frame before and this one."""
+    """Uncertainty of ``start_s``: a camera's change lies within this much *before* it, because ``start_s`` is the first
+    frame that shows the state; a controller's within this much either side."""
+
+    @property
+    def onset(self) -> Quantity:
+        """When the state most likely began.
+
+        A camera's: the middle of what is possible, evenly spread (JCGM 100:2008, 4.3.7); a controller's: as logged.
+        """
+        if self.source.startswith("controller:"):
+            return Quantity(self.start_s, self.start_u95_s, "s")
+        half_s = self.start_u95_s / 2
+        return Quantity(self.start_s - half_s, 2 * half_s / math.sqrt(3.0), "s")
 
 
 class FaultKind(enum.StrEnum):

@@ -56,12 +56,14 @@ def track_of(
     noise_px: float = 0.0,
     seed: int = 0,
     track_id: str = "t1",
+    readout_s: float = 0.0,
 ) -> Track:
     """A vehicle whose bumper nearest the camera is at y = along_y_m(t), seen by the camera as a box.
 
     The bumper's lip is ``lip_m`` above the road and the tyres stand ``overhang_m`` behind it (further from the camera);
     which of the two the camera sees lowest, it finds out itself. None: as the class's rear (front, when
-    ``approaching``) has them.
+    ``approaching``) has them. With ``readout_s`` each frame's time is that of its first row and the box's lower edge is
+    where it was when its own row was exposed; the motion between the given times is uniform.
     """
     from etle.measure.path import box_edge, reference_points
 
@@ -71,7 +73,12 @@ def track_of(
     edge = box_edge(label)
     rng = np.random.default_rng(seed)
     points = []
-    for index, (t, y) in enumerate(zip(times_s, along_y_m, strict=True)):
+    moving = np.gradient(along_y_m, times_s) if readout_s else np.zeros(len(times_s))
+    for index, (t, y0, speed) in enumerate(zip(times_s, along_y_m, moving, strict=True)):
+        y = y0
+        for _ in range(8 if readout_s else 0):
+            seen = camera.project(np.array([[x_m, y, z], [x_m, y + tyres, 0.0]]))[:, 1].max()
+            y = y0 + speed * readout_s * seen / camera.height
         left, right = camera.project(np.array([[x_m - width_m / 2, y, z], [x_m + width_m / 2, y, z]]))
         lip, contact = camera.project(np.array([[x_m, y, z], [x_m, y + tyres, 0.0]]))
         middle, bottom = lip[0], max(lip[1], contact[1])

@@ -14,14 +14,14 @@ from etle.batch.tools import finds_plates, plate_grammar, plate_reader
 from etle.errors import InputError, ModelError, SiteError, StoreError
 from etle.evidence.overlay import draw_site
 from etle.footage.reader import open_footage
-from etle.measure.ground import camera_position, ground_plane_of
+from etle.measure.ground import GroundPlane, camera_position, ground_plane_of
 from etle.perception.detector import Detector
 from etle.perception.engines import load_detector
 from etle.perception.plates.look import DetectorFinder
 from etle.perception.plates.read import ImagePlate, read_images
 from etle.perception.weights import resolve_model
 from etle.settings import Settings
-from etle.site import load_site, require_image_size
+from etle.site import Site, load_site, require_image_size
 from etle.types import Image
 
 BATCH = 8
@@ -179,6 +179,11 @@ def check_site(site_path: Path, picture: Path | None, output: Path | None) -> di
         warnings.append("four points fit exactly whatever their errors: survey more, so that residuals can show them")
     if not plane.camera_foot_surveyed:
         warnings.append("camera.position_m is not given and was derived from the points")
+    if site.speed is not None and site.speed.enforce and site.camera.rolling_s is None and _approaching(site, plane):
+        warnings.append(
+            "camera.rolling_s is not given: a rolling shutter makes approaching traffic read too fast (20 ms: 2 % "
+            "of what passes the picture in a second)"
+        )
     scales = [
         float(s)
         for lane in site.lanes
@@ -210,6 +215,14 @@ def check_site(site_path: Path, picture: Path | None, output: Path | None) -> di
         "warnings": warnings,
         "overlay": None if overlay is None else str(overlay),
     }
+
+
+def _approaching(site: Site, plane: GroundPlane) -> bool:
+    """Whether a lane's traffic comes towards the camera."""
+    return any(
+        float((np.mean(lane.centreline_m, axis=0) - plane.camera_foot_m) @ np.subtract(*lane.centreline_m[::-1])) < 0
+        for lane in site.lanes
+    )
 
 
 def _picture(path: Path | None, width: int, height: int) -> Image:

@@ -12,6 +12,7 @@ point ``F + (P - F) h / (h - z)`` would be: everything that stands above the roa
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -81,6 +82,10 @@ class GroundPlane:
     lens: Lens | None
     _to_px_scale: Array
     _to_m_scale: Array
+    readout_s: float = 0.0
+    """From the exposure of the picture's first row to that of its last (rolling shutter)."""
+    readout_u_s: float = 0.0
+    """Its standard uncertainty."""
 
     @property
     def max_residual_m(self) -> float:
@@ -226,21 +231,7 @@ class GroundPlane:
         for value, vector in zip(values, vectors.T, strict=True):
             shifted = np.append(theta + vector * np.sqrt(max(value, 0.0)), 1.0).reshape(3, 3)
             homography = _inverse(self._to_px_scale) @ shifted @ self._to_m_scale
-            planes.append(
-                GroundPlane(
-                    homography=homography,
-                    covariance=self.covariance,
-                    camera_height_m=self.camera_height_m,
-                    camera_height_u_m=self.camera_height_u_m,
-                    camera_foot_m=self.camera_foot_m,
-                    camera_foot_surveyed=self.camera_foot_surveyed,
-                    residuals_m=self.residuals_m,
-                    residuals_px=self.residuals_px,
-                    lens=self.lens,
-                    _to_px_scale=self._to_px_scale,
-                    _to_m_scale=self._to_m_scale,
-                )
-            )
+            planes.append(dataclasses.replace(self, homography=homography))
         return planes
 
 
@@ -269,6 +260,8 @@ def ground_plane_of(site: Site, *, where: object = None) -> GroundPlane:
         image_size=(site.image.width, site.image.height),
         lens=lens,
     )
+    if site.camera.rolling_s:
+        plane = dataclasses.replace(plane, readout_s=site.camera.rolling_s, readout_u_s=site.camera.rolling_u95_s / 2)
     if plane.max_residual_m > calibration.tolerance_m:
         distances = np.linalg.norm(plane.residuals_m, axis=1)
         worst = int(distances.argmax())

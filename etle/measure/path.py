@@ -150,7 +150,8 @@ class GroundPath:
     """The end of one vehicle that faces the camera, on the road. Only observed, uncut boxes are in it."""
 
     t_s: Array
-    """(N,) presentation times, strictly increasing."""
+    """(N,) when the measured end was exposed, strictly increasing: the presentation time, and with a rolling shutter
+    what its row comes after the picture's first."""
     frame_index: NDArray[np.int64]
     """(N,)"""
     reference_px: Array
@@ -201,6 +202,9 @@ def ground_path(
     of the box's lower edge d = max(g (H - z) / H, g - o): from afar the tyres are seen, from near by the lip. Seen
     from the side it is the tyres that touch the road.
 
+    A rolling shutter exposes row y of a picture h rows high by y / h of its read-out time after the first row: the end
+    is put on the road at the time its own row was exposed.
+
     Args:
         track: The track, in pixels.
         plane: The site's calibration.
@@ -247,6 +251,10 @@ def ground_path(
         return np.where(lip_is_lowest[:, None], lip, tyres)
 
     coordinates = end()
+    # a read-out longer than stated makes every row later by its share of the height
+    row = np.clip(px[:, 1] / height, 0.0, 1.0)
+    t = t + plane.readout_s * row
+    pace = float(np.polyfit(t - t[0], coordinates[:, 0], 1)[0]) if len(t) > 1 and plane.readout_u_s else 0.0
     sigma = BOX_EDGE_U_SHARE * longest * plane.metres_per_pixel(px, axis.direction) if len(px) else np.zeros(0)
     left, right = plane.to_ground(boxes[:, [0, 3]]), plane.to_ground(boxes[:, [2, 3]])
     offset, offset_u = _front_offset(cosine, reference)
@@ -264,12 +272,28 @@ def ground_path(
             "lip_height": end(lip_u=1.0)[:, 0] - coordinates[:, 0],
             "overhang": end(overhang_u=1.0)[:, 0] - coordinates[:, 0],
             "camera_height": end(height_u=1.0)[:, 0] - coordinates[:, 0],
+            **({"rolling_shutter": -pace * plane.readout_u_s * row} if plane.readout_u_s else {}),
         },
         axis=axis,
         reference=reference,
         front_offset_m=offset,
         front_offset_u_m=offset_u,
     )
+
+
+USUAL_READOUT_S = 0.02
+"""Read-out time of an ordinary rolling shutter, where the site file does not say which one the camera has."""
+
+
+def unstated_shutter_error(path: GroundPath, image_size: tuple[int, int]) -> float:
+    """By what share a speed would read too high (+) or too low (-) if the camera had an ordinary rolling shutter.
+
+    The read-out follows what comes down in the picture (approaching traffic) and meets what climbs.
+    """
+    if len(path) < 2:
+        return 0.0
+    rows = path.reference_px[:, 1] / image_size[1]
+    return USUAL_READOUT_S * float(np.polyfit(path.t_s - path.t_s[0], rows, 1)[0])
 
 
 def _heights(boxes: Array, margin_px: float) -> Array:

@@ -33,6 +33,8 @@ class RedLightPolicy:
     min_amber_s: float
     permitted_on_red: frozenset[Movement] = frozenset()
     """Movements of this lane that a sign permits on red (belok kiri langsung)."""
+    head_delay_s: float = 0.0
+    """How long after a frame's time the head's row was exposed (rolling shutter); crossings count their own row's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class RedEntry:
     red_until_s: float
     """The last moment at which red was surely still lit."""
     elapsed: Quantity
+    """Since red most likely began; whether that is late enough is judged from the first picture that shows red."""
     amber: Quantity
     amber_complete: bool
 
@@ -106,13 +109,14 @@ def entered_on_red(passage: Passage, timeline: SignalTimeline, policy: RedLightP
         return Refusal(
             RefusalReason.OCCLUDED, f"not seen for {passage.hidden_s:.2f} s where it would have passed a line"
         )
-    elapsed = when - interval.start_s
-    elapsed_u95 = math.hypot(u95, interval.start_u95_s)
-    if elapsed - elapsed_u95 <= policy.grace_s:
+    # nobody is accused by an estimate of when red began: what counts is the first picture (or log entry) that shows it
+    shown = when - interval.start_s - policy.head_delay_s
+    shown_u95 = math.hypot(u95, interval.start_u95_s)
+    if shown - shown_u95 <= policy.grace_s:
         return Refusal(
             RefusalReason.WITHIN_GRACE,
-            f"passed the stop line {elapsed:.2f} s after red onset "
-            f"(u95 {elapsed_u95:.2f} s, grace {policy.grace_s:g} s)",
+            f"passed the stop line {shown:.2f} s after red was first shown "
+            f"(u95 {shown_u95:.2f} s, grace {policy.grace_s:g} s)",
         )
     if index == 0:
         return Refusal(RefusalReason.AMBER_NOT_SEEN, "the recording begins in this red: its onset was not seen")
@@ -136,7 +140,7 @@ def entered_on_red(passage: Passage, timeline: SignalTimeline, policy: RedLightP
         crossing=passage.stop_line,
         red=interval,
         red_until_s=interval.end_s - (following[0].start_u95_s if following else 0.0),
-        elapsed=Quantity(elapsed, elapsed_u95, "s"),
+        elapsed=Quantity(when - interval.onset.value - policy.head_delay_s, math.hypot(u95, interval.onset.u95), "s"),
         amber=Quantity(amber, amber_u95, "s"),
         amber_complete=amber_complete,
     )
@@ -178,7 +182,8 @@ def judge(passage: Passage, timeline: SignalTimeline, policy: RedLightPolicy) ->
     if second + second_u95 >= entry.red_until_s:
         return Refusal(RefusalReason.RED_ENDED, "red was no longer certain to be lit at the second line")
     details: dict[str, Measured] = {
-        "red_onset_s": Quantity(entry.red.start_s, entry.red.start_u95_s, "s"),
+        "red_onset_s": entry.red.onset,
+        "red_first_shown_s": entry.red.start_s,
         "speed_at_stop_line_mps": entry.crossing.speed_mps,
         "grace_s": policy.grace_s,
         "extrapolated_s": entry.crossing.extrapolated_s,
@@ -201,7 +206,7 @@ def judge(passage: Passage, timeline: SignalTimeline, policy: RedLightPolicy) ->
         details=details,
         budget=(
             ("stop line crossing", u95 / 2, "s"),
-            ("red onset (frame interval)", entry.red.start_u95_s / 2, "s"),
+            ("red onset (frame interval)", entry.red.onset.u95 / 2, "s"),
         ),
         moments=(
             Moment("frame_before", when - u95, entry.red.start_s, when),

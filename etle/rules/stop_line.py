@@ -74,7 +74,8 @@ def judge(passage: Passage, timeline: SignalTimeline, policy: StopLinePolicy) ->
             "stop_line_crossing_s": Quantity(when, u95, "s"),
         },
         details={
-            "red_onset_s": Quantity(entry.red.start_s, entry.red.start_u95_s, "s"),
+            "red_onset_s": entry.red.onset,
+            "red_first_shown_s": entry.red.start_s,
             "tolerated_m": policy.beyond_m,
             "grace_s": policy.red_light.grace_s,
             "extrapolated_s": entry.crossing.extrapolated_s,
@@ -82,7 +83,7 @@ def judge(passage: Passage, timeline: SignalTimeline, policy: StopLinePolicy) ->
         budget=(
             ("position of the front", over.u95 / 2, "m"),
             ("stop line crossing", u95 / 2, "s"),
-            ("red onset (frame interval)", entry.red.start_u95_s / 2, "s"),
+            ("red onset (frame interval)", entry.red.onset.u95 / 2, "s"),
         ),
         moments=(
             Moment("frame_before", when - u95, entry.red.start_s, when),

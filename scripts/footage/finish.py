@@ -216,7 +216,8 @@ def _seen(project: Project, item: dict[str, Any], seconds: float) -> t.SeenTruth
     return t.SeenTruth(
         id=item["vehicle"],
         position_m=(_r(pose.x_m, 5), _r(pose.y_m, 5)),
-        heading_deg=_r(pose.heading_deg, 3),
+        # a hair west of north rounds to 360
+        heading_deg=_r(pose.heading_deg, 3) % 360.0,
         speed_kmh=_r(pose.speed_mps * 3.6, 3),
         braking=item["braking"],
         visible_fraction=_r(item["visible_fraction"]),
@@ -306,7 +307,9 @@ def site_text(project: Project) -> str:
     xs = [-edge, -edge / 2, 0.0]
     near, far = (float(v) for v in camera.ground([[camera.width / 2, camera.height - 8], [camera.width / 2, 40]])[:, 1])
     points = []
-    for row, y in enumerate(np.linspace(near + 0.5, min(far - 1.0, near + 34.0), 5)):
+    ahead = 1.0 if far > near else -1.0
+    last = near + ahead * min(abs(far - near) - 1.0, 34.0)
+    for row, y in enumerate(np.linspace(near + ahead * 0.5, last, 5)):
         for column, x in enumerate(xs):
             ground = (round(x, 3), round(float(y), 3))
             pixel, _ = camera.project([(*ground, 0.0)])
@@ -366,6 +369,7 @@ def site_text(project: Project) -> str:
             "height_m": camera.position_m[2],
             "height_u95_m": 0.05,
             "position_m": list(camera.position_m[:2]),
+            **({"rolling_s": scenario.camera.rolling_s} if scenario.camera.rolling_s else {}),
         },
         "calibration": calibration,
         "lanes": lanes,

@@ -106,6 +106,31 @@ def draw(rnd: random.Random, rng: np.random.Generator, *, empty_share: float = E
     return _EMPTY[kind][1](kind, rnd, rng)
 
 
+def passage(seed: int, number: int, *, frames: int = 8) -> list[Crop]:
+    """One plate as successive frames of a passage show it, often hard to read.
+
+    Dirt, light, direction, focus and movement are the same in all of them; noise differs, the plate grows by up to a
+    quarter, and in every other passage the recorder's compression differs from frame to frame. The label is what the
+    plate says, however little of it is left.
+    """
+    name = f"passage/{seed}/{number}"
+    rnd = random.Random(name)
+    face = draw_face(rnd, np.random.default_rng([seed, number, 0]))
+    wide = min(200.0, max(38.0, rnd.lognormvariate(4.3, 0.35)))
+    grows, blur, steady = rnd.uniform(0, 0.25), rnd.choice((0.0, 0.0, rnd.uniform(0.1, 0.35))), rnd.random() < 0.5
+    made = []
+    for k in range(frames):
+        view = _view(face, wide * (1 + grows * k / frames), random.Random(f"{name}/view"))
+        image = _lit(view.image, random.Random(f"{name}/light"), np.random.default_rng([seed, number, 1]))
+        image = _dirty(image, random.Random(f"{name}/dirt"), np.random.default_rng([seed, number, 2]))
+        noise = np.random.default_rng([seed, number, 3, k])
+        image = _camera(image, view.character_px, random.Random(f"{name}/camera"), noise, blur=blur)
+        recorder = random.Random(f"{name}/recorder" if steady else f"{name}/recorder/{k}")
+        out = _recorded(image, recorder, view.character_px)
+        made.append(Crop(out, face.text, _meta(face, "plate", view, _legibility(out, view))))
+    return made
+
+
 # --- crops of plates -----------------------------------------------------------------------------------------------
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 
-from etle.batch.pictures import BATCH, detect_pictures, pictures_in
+from etle.batch.pictures import BATCH, check_site, detect_pictures, pictures_in
 from etle.errors import InputError
 from etle.types import Detection, Image
 
@@ -52,3 +53,20 @@ def test_a_row_for_each_picture_in_order_several_at_a_time(tmp_path: Path) -> No
     assert [Path(row["image"]).name for row in rows] == names
     assert [row["detections"][0]["box_px"][2] for row in rows] == [10 + index for index in range(BATCH + 3)]
     assert rows[0]["detections"][0]["label"] == "licence_plate"
+
+
+@pytest.mark.parametrize(
+    ("approaching", "stated", "warned"), [(True, None, True), (True, 0.0, False), (False, None, False)]
+)
+def test_a_shutter_that_is_not_stated_is_a_warning_where_it_would_accuse(
+    repository: Path, tmp_path: Path, approaching: bool, stated: float | None, warned: bool
+) -> None:
+    site = yaml.safe_load((repository / "sample_footage/arterial-day/site.yaml").read_text("utf-8"))
+    if approaching:
+        for lane in site["lanes"]:
+            lane["centreline_m"].reverse()
+    if stated is not None:
+        site["camera"]["rolling_s"] = stated
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump(site), "utf-8")
+    assert any("rolling_s" in warning for warning in check_site(path, None, None)["warnings"]) == warned

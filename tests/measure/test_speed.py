@@ -1,10 +1,12 @@
 """Speeds against exact motion seen by an exact camera."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from etle.measure.ground import GroundPlane
-from etle.measure.path import LaneAxis, assign_lane, ground_path
+from etle.measure.path import USUAL_READOUT_S, LaneAxis, assign_lane, ground_path, unstated_shutter_error
 from etle.measure.refusal import Refusal, RefusalReason
 from etle.measure.speed import SpeedMeasurement, measure_speed, robust_slope
 from tests.camera import PinholeCamera, track_of
@@ -45,6 +47,31 @@ def test_exact_motion_gives_the_exact_speed(plane: GroundPlane, kmh: float, rate
     assert 3.6 * result.speed_mps.value == pytest.approx(kmh, abs=0.1)
     assert 3.6 * result.secondary_mps.value == pytest.approx(kmh, abs=0.3)
     assert abs(result.acceleration_mps2.value) < 0.05
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_rolling_shutter_is_corrected_when_its_read_out_time_is_given(plane: GroundPlane, away: bool) -> None:
+    """20 ms at 72 km/h: 0.4 m between the exposures of the first row and the last."""
+    t = np.arange(0, 4, 1 / 25)
+    y = 14 + 20 * t if away else 60 - 20 * t
+    axis, seen = AWAY if away else TOWARD, {"readout_s": 0.02}
+    ignored = measure(plane, t, y, axis, **seen)
+    known = dataclasses.replace(plane, readout_s=0.02, readout_u_s=0.0005)
+    corrected = measure(known, t, y, axis, **seen)
+    assert isinstance(ignored, SpeedMeasurement)
+    assert isinstance(corrected, SpeedMeasurement)
+    # what recedes climbs in the picture, against the read-out: it reads too little, and what approaches too much
+    near, far = CAMERA.ground(np.array([[0.0, 18.0], [0.0, 42.0]]))[:, 1] / CAMERA.height
+    climbs = (near - far) / (24 / 20)
+    assert 0.2 < climbs * 0.02 * 72 < 1.0
+    expected = 72 * (1 - 0.02 * climbs * (1 if away else -1))
+    assert 3.6 * ignored.speed_mps.value == pytest.approx(expected, abs=0.1)
+    assert 3.6 * corrected.speed_mps.value == pytest.approx(72, abs=0.05)
+    assert 3.6 * corrected.secondary_mps.value == pytest.approx(72, abs=0.3)
+    u = 3.6 * dict(corrected.budget)["rolling_shutter"]
+    # half a millisecond of twenty is a fortieth of the correction
+    assert u == pytest.approx(abs(3.6 * (ignored.speed_mps.value - 20)) / 40, rel=0.1)
+    assert "rolling_shutter" not in dict(ignored.budget)
 
 
 def test_variable_frame_times_do_not_matter(plane: GroundPlane) -> None:
@@ -167,3 +194,17 @@ def test_lane_assignment(plane: GroundPlane) -> None:
     assert lane(3.5, y[::-1]) == "oncoming"
     assert lane(3.5, y) is None
     assert lane(0.0, np.full(len(t), 20.0)) is None
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_what_an_unstated_rolling_shutter_would_do_is_foretold(plane: GroundPlane, away: bool) -> None:
+    t = np.arange(0, 4, 1 / 25)
+    y, axis = (14 + 20 * t, AWAY) if away else (60 - 20 * t, TOWARD)
+    said = unstated_shutter_error(
+        ground_path(track_of(CAMERA, t, y, approaching=not away), plane, axis, image_size=SIZE), SIZE
+    )
+    rolled = measure(plane, t, y, axis, readout_s=USUAL_READOUT_S)
+    assert isinstance(rolled, SpeedMeasurement)
+    assert (said > 0) == (not away)
+    # over the whole track, while the speed's fit goes by what is near
+    assert said == pytest.approx(rolled.speed_mps.value / 20 - 1, rel=0.4)

@@ -1,5 +1,7 @@
 """Every innocent pattern by name; the guilty one once."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -64,8 +66,13 @@ def test_entering_on_red_is_a_violation_with_its_times() -> None:
     assert isinstance(found, Violation)
     elapsed = found.measurements["red_elapsed_s"]
     assert isinstance(elapsed, Quantity)
-    assert elapsed.value == pytest.approx(2.5)
-    assert elapsed.u95 == pytest.approx(np.hypot(0.06, 0.04))
+    # red began between the last frame that showed amber, 0.04 s before, and the first that showed red
+    assert elapsed.value == pytest.approx(2.5 + 0.02)
+    assert elapsed.u95 == pytest.approx(np.hypot(0.06, 2 * 0.02 / np.sqrt(3)))
+    onset = found.details["red_onset_s"]
+    assert isinstance(onset, Quantity)
+    assert (onset.value, onset.u95) == pytest.approx((12.98, 2 * 0.02 / np.sqrt(3)))
+    assert found.details["red_first_shown_s"] == 13.0
     amber = found.measurements["amber_s"]
     assert isinstance(amber, Quantity)
     assert amber.value == pytest.approx(3.0)
@@ -168,6 +175,36 @@ def test_a_lane_is_judged_by_its_own_head() -> None:
     assert isinstance(judge(passage(15.0, 16.0, turned=Movement.RIGHT), USUAL, POLICY), Violation)
 
 
+@pytest.mark.parametrize(("gap_s", "accused"), [(0.04, True), (0.4, False)])
+def test_an_onset_that_is_little_known_is_taken_at_its_latest_when_accusing(gap_s: float, accused: bool) -> None:
+    """With 0.4 s between the frames, red most likely began 0.2 s before it was seen; that never counts against him."""
+    states = (
+        SignalInterval(SignalState.GREEN, 0, 10, "camera:main", 0.04),
+        SignalInterval(SignalState.AMBER, 10, 13, "camera:main", 0.04),
+        SignalInterval(SignalState.RED, 13, 40, "camera:main", gap_s),
+    )
+    found = judge(passage(13.6, 14.3, u95=0.02), SignalTimeline("main", states), POLICY)
+    if accused:
+        assert isinstance(found, Violation)
+    else:
+        assert isinstance(found, Refusal)
+        assert found.reason is RefusalReason.WITHIN_GRACE
+        assert "0.60 s after red was first shown" in found.detail
+
+
+def test_a_head_that_is_exposed_late_shortens_the_time_after_red() -> None:
+    late = dataclasses.replace(POLICY, head_delay_s=0.012)
+    plain, delayed = (judge(passage(15.5, 16.2), USUAL, policy) for policy in (POLICY, late))
+    assert isinstance(plain, Violation)
+    assert isinstance(delayed, Violation)
+    before, after = plain.measurements["red_elapsed_s"], delayed.measurements["red_elapsed_s"]
+    assert isinstance(before, Quantity)
+    assert isinstance(after, Quantity)
+    assert before.value - after.value == pytest.approx(0.012)
+    assert isinstance(judge(passage(13.573, 14.3), USUAL, POLICY), Violation)
+    assert isinstance(judge(passage(13.573, 14.3), USUAL, late), Refusal)
+
+
 def test_the_rear_that_is_seen_of_receding_traffic_stands_in_the_record() -> None:
     found = judge(passage(15.0, 16.0, rear=15.45), USUAL, POLICY)
     assert isinstance(found, Violation)
@@ -193,3 +230,5 @@ def test_a_red_onset_known_from_the_controller_alone_is_said() -> None:
     found = judge(passage(15.0, 16.0), SignalTimeline("main", tuple(states)), POLICY)
     assert isinstance(found, Violation)
     assert any("controller's log" in note for note in found.unsure)
+    # a log's change lies either side of its entry
+    assert found.details["red_onset_s"] == Quantity(13, 0.1, "s")

@@ -161,3 +161,37 @@ def test_what_a_reader_held_possible_counts_a_little(grammar: PlateGrammar) -> N
     assert without.text == with_it.text == "BH 2515 XI"
     assert with_it.confidence > without.confidence
     assert with_it.margin > without.margin
+
+
+def looked(*texts: tuple[str, float]) -> list[PlateReading]:
+    """Readings of a calibrated reader, each with the probability of its whole text."""
+    return [PlateReading(t, (p ** (1 / len(t)),) * len(t), i, i / 25) for i, (t, p) in enumerate(texts)]
+
+
+def test_many_half_sure_readings_are_no_certainty(grammar: PlateGrammar) -> None:
+    """A car at night, read 8 as 9 in every blurred frame: frames of one passage repeat one another's mistakes."""
+    seen = looked(*[("BA1694QA", p) for p in (0.11, 0.46, 0.7, 0.86, 0.9)])
+    assert vote(seen, grammar).text == "BA 1694 QA"
+    verdict = vote(seen, grammar, sure=0.943)
+    assert verdict.text is None
+    assert "surest at 0.90, 0.86" in verdict.reason
+    assert verdict.alternatives[0][0] == "BA 1694 QA"
+    one = vote([*seen, *looked(("BA1694QA", 0.95))], grammar, sure=0.943)
+    assert one.text is None
+
+
+def test_two_sure_readings_carry_a_text_and_a_sure_rival_takes_it_away(grammar: PlateGrammar) -> None:
+    seen = looked(("BD1084QQ", 0.99), ("BD1084QQ", 0.98), ("BD1084QQ", 0.6), ("BD1084OQ", 0.9))
+    assert vote(seen, grammar, sure=0.943).text == "BD 1084 QQ"
+    # two of three that insert a letter are sure, and so are the two that do not
+    torn = looked(
+        ("BD1084QXQ", 0.961), ("BD1084QXQ", 0.929), ("BD1084QXQ", 0.947), ("BD1084QQ", 0.99), ("BD1084QQ", 0.99)
+    )
+    assert vote(torn, grammar).text == "BD 1084 QXQ"
+    verdict = vote(torn, grammar, sure=0.943)
+    assert verdict.text is None
+    assert "one says BD 1084 QQ for sure (0.99)" in verdict.reason
+
+
+def test_a_corrected_reading_is_never_sure(grammar: PlateGrammar) -> None:
+    assert vote(looked(*[("8H1207RR", 0.999)] * 4, ("BH1207RR", 0.999)), grammar, sure=0.943).text is None

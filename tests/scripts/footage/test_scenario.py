@@ -4,12 +4,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from etle.measure.ground import ground_plane_of
+from etle.site import load_site
+from scripts.footage.finish import site_text
 from scripts.footage.fleet import beacon_on
-from scripts.footage.project import frame_ticks
+from scripts.footage.project import Project, frame_ticks
 from scripts.footage.scenario import FrameRate, Scenario, load_scenario
 
 FILES = sorted((Path(__file__).parents[3] / "scripts" / "footage" / "scenarios").glob("*.yaml"))
@@ -128,3 +132,20 @@ def test_a_scene_like_another_shares_everything_but_the_recording() -> None:
         )
     with pytest.raises(ValidationError, match="cannot last longer"):
         Scenario.model_validate({**second.model_dump(by_alias=True), "duration_s": 50})
+
+
+def test_the_site_file_of_a_camera_ahead_of_the_traffic_holds_together(tmp_path: Path) -> None:
+    """It looks against the traffic, and its rolling shutter is stated as a survey would."""
+    scenario = load_scenario(FILES[0].parent / "arterial-front.yaml")
+    path = tmp_path / "site.yaml"
+    path.write_text(site_text(Project(scenario, tmp_path)), "utf-8")
+    loaded = load_site(path)
+    plane = ground_plane_of(loaded.site)
+    assert plane.max_residual_m < 0.002
+    assert plane.readout_s == scenario.camera.rolling_s
+    points = np.array([point.m for point in loaded.site.calibration.points])
+    assert len(points) >= 8
+    assert points[:, 1].min() < scenario.road.zone_y_m[0] + 2
+    assert points[:, 1].max() > scenario.road.zone_y_m[1]
+    start, end = (np.array(point) for point in loaded.site.lanes[0].centreline_m)
+    assert (end - start) @ ((start + end) / 2 - plane.camera_foot_m) < 0
