@@ -6,8 +6,9 @@ import functools
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etle.errors import InputError
@@ -122,6 +123,9 @@ class Settings(BaseSettings):
     public_url: Annotated[
         str, Field(description="Address under which owners reach this deployment; printed in QR codes.")
     ] = "http://127.0.0.1:8000"
+    office_time_zone: Annotated[
+        str, Field(description="Time zone whose days and hours the office counts in, an IANA name.")
+    ] = "Asia/Jakarta"
     agency: Annotated[str, Field(description="Name of the enforcing agency, printed on documents.")] = (
         "Satuan Lalu Lintas (contoh / sample)"
     )
@@ -144,6 +148,15 @@ class Settings(BaseSettings):
                     "`python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
                 )
         return self
+
+    @field_validator("office_time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"unknown time zone {value!r}, write it like Asia/Jakarta") from error
+        return value
 
     @property
     def second_factor_required(self) -> bool:

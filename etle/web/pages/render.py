@@ -100,6 +100,11 @@ def render(
     return response
 
 
+def fragment(request: Request, template: str, **values: Any) -> str:
+    """A part of a page as HTML, in the language the page is asked for in. Names nobody and carries no form."""
+    return _environment(language_of(request)).get_template(template).render(**values)
+
+
 def _navigation(user: CurrentUser | None, path: str, words: Words) -> list[tuple[str, str, bool]]:
     if user is None:
         return []
