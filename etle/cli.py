@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from etle import __version__
+from etle import __version__, cli_city
 from etle._opencv import require_one_opencv
 from etle.cli_documents import documents_app
 from etle.cli_evidence import evidence_app
@@ -45,6 +45,7 @@ for name, group in (
 ):
     app.add_typer(group, name=name)
 add_commands(app, cases_app)
+cli_city.add_commands(app)
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

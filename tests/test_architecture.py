@@ -30,8 +30,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_documents": COMMON | {"cases", "documents", "evidence"},
     "cli_evidence": COMMON | {"batch", "evidence"},
     "cli_store": COMMON | {"cases", "evidence", "law"},
+    "cli_city": COMMON | {"batch", "cases"},
     "cli": COMMON
-    | {"cli_documents", "cli_evidence", "cli_store", "batch", "cases", "demo", "measure", "perception", "web"},
+    | {
+        "cli_city",
+        "cli_documents",
+        "cli_evidence",
+        "cli_store",
+        "batch",
+        "cases",
+        "demo",
+        "measure",
+        "perception",
+        "web",
+    },
 }
 
 

@@ -6,7 +6,7 @@ Entries in the audit log hold the complaint's number and hash, never its words o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -286,6 +286,7 @@ def list_complaints(
     kind: str | None = None,
     site: str | None = None,
     case_number: str | None = None,
+    sites: Collection[str] | None = None,
     limit: int = 50,
     after: tuple[datetime, int] | None = None,
 ) -> list[Complaint]:
@@ -297,10 +298,12 @@ def list_complaints(
         kind: Only this kind.
         site: Only about this camera.
         case_number: Only about this case.
+        sites: Only about these cameras; None: all, those of no camera too.
         limit: At most so many.
         after: Time and ``id`` of the last one seen, to go on from (not with ``open``).
     """
-    query = select(Complaint).limit(limit)
+    loaded = (selectinload(Complaint.steps), selectinload(Complaint.review))
+    query = select(Complaint).options(*loaded).limit(limit)
     if state == "open":
         query = query.where(Complaint.state.in_(OPEN_STATES)).order_by(Complaint.due_at, Complaint.id)
     else:
@@ -310,6 +313,8 @@ def list_complaints(
         if after is not None:
             position = tuple_(literal(after[0], UtcDateTime()), literal(after[1]))
             query = query.where(tuple_(Complaint.received_at, Complaint.id) < position)
+    if sites is not None:
+        query = query.where(Complaint.site_id.in_(sorted(sites)))
     for column, value in ((Complaint.kind, kind), (Complaint.site_id, site), (Complaint.case_number, case_number)):
         if value:
             query = query.where(column == value)

@@ -197,7 +197,7 @@ def _of(query: Any, column: Any, sites: frozenset[str] | None) -> Any:
     return query if sites is None else query.where(column.in_(sorted(sites)))
 
 
-def _counted(session: Session, query: Select[Any], column: Any) -> dict[str, int]:
+def _counted(session: Session, query: Any, column: Any) -> dict[str, int]:
     return {str(name): int(count) for name, count in session.execute(query.group_by(column))}
 
 

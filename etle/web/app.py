@@ -23,6 +23,8 @@ from etle.web.api import routes as api
 from etle.web.api.models import Health
 from etle.web.api.openapi import describe
 from etle.web.api.problems import problems
+from etle.web.board import routes as board
+from etle.web.complaints import routes as complaints
 from etle.web.errors import install_error_handlers
 from etle.web.pages import routes as pages
 from etle.web.pages.render import check_texts
@@ -38,6 +40,8 @@ _TAGS = [
     {"name": "accounts", "description": "For administrators: who may do what."},
     {"name": "webhooks", "description": "For administrators: programs that are told of state changes."},
     {"name": "audit", "description": "Who did what to which case, when."},
+    {"name": "complaints", "description": "What the public complains of, and the answers."},
+    {"name": "operations", "description": "What cameras and signal controllers report."},
     {"name": "service", "description": "For whoever runs the server."},
 ]
 
@@ -80,7 +84,9 @@ def create_app(settings: Settings) -> FastAPI:
             session.execute(text("SELECT 1"))
         return Health(version=etle.__version__)
 
-    for router in (api.public, api.private, account.router, admin.router, media.router, pages.public, pages.private):
+    own = (api.public, api.private, account.router, admin.router, media.router, pages.public, pages.private)
+    areas = (board.operations, board.pages, complaints.api, complaints.pages)
+    for router in (*own, *areas):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")
     check_policy(app)

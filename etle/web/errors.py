@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from etle.cases.complaints import ComplaintConflictError
 from etle.cases.workflow import ConflictError, NotAllowedError
 from etle.documents.ticket import DocumentError
 from etle.errors import EtleError, EvidenceError, InputError, StoreError
@@ -33,6 +34,7 @@ class Problem(BaseModel):
 _STATUS: tuple[tuple[type[EtleError], int], ...] = (
     (NotAllowedError, 403),
     (ConflictError, 409),
+    (ComplaintConflictError, 409),
     (DocumentError, 409),
     (EvidenceError, 409),
     (StoreError, 503),

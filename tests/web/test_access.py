@@ -35,9 +35,11 @@ VALUES = {
     "name": "nobody",
     "token_id": "1",
     "webhook_id": "1",
+    "complaint": "ADU-2026-000001",
+    "review": "1",
 }
 """What stands for a path parameter; a route with another one adds it here."""
-QUERY: dict[str, str] = {}
+QUERY: dict[str, str] = {"GET /board/stream": "?after=0.0&seconds=0"}
 """Query of a route that would not end by itself (a stream)."""
 
 

@@ -65,6 +65,7 @@ async def stream(
     start: Cursor,
     sites: frozenset[str] | None,
     figures: Callable[[], str],
+    longest_s: float = LONGEST_S,
 ) -> AsyncIterator[bytes]:
     """What the board is told from a place in the list on.
 
@@ -74,6 +75,7 @@ async def stream(
         start: Last place the reader has seen.
         sites: Only happenings of these sites; None for all. Those of no site are left out then.
         figures: The panels as HTML, as they are now; called in a worker thread.
+        longest_s: End after so long.
     """
     streams.count += 1
     try:
@@ -83,7 +85,7 @@ async def stream(
             return
         began = said = time.monotonic()
         cursor, shown, looked = start, "", 0.0
-        while time.monotonic() - began < LONGEST_S and not streams.stopping.is_set():
+        while time.monotonic() - began < longest_s and not streams.stopping.is_set():
             happened, after = await run_in_threadpool(_next, database, cursor, sites)
             now = time.monotonic()
             if after != cursor:

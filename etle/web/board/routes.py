@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from etle.cases.operations import SIGNAL_STATES, CameraReport, Cursor, SignalReport, here, report
 from etle.cases.overview import overview, sites_now
-from etle.web.api import routes as api
+from etle.web.api.problems import problems
 from etle.web.board import feed, views
 from etle.web.board.map import HEIGHT, WIDTH, draw
 from etle.web.i18n import N_, language_of, words_of
 from etle.web.pages.render import NAVIGATION, fragment, render
-from etle.web.state import AppState, CurrentUser, StateDep, UserDep
+from etle.web.state import AppState, StateDep, UserDep
 
 pages = APIRouter(include_in_schema=False)
 operations = APIRouter(prefix="/api/v1/operations", tags=["operations"])
@@ -87,11 +87,11 @@ class Taken(BaseModel):
     taken: Annotated[int, Field(ge=0, examples=[1])]
 
 
-@operations.post("/reports", summary="Report cameras and signals", responses=api.problems(401, 403, 422, 503))
+@operations.post("/reports", summary="Report cameras and signals", responses=problems(401, 403, 422, 503))
 def take_reports(state: StateDep, user: UserDep, body: Reports) -> Taken:
     """All reports are taken, or none. Sites outside the account's are refused."""
     given = [_report(one) for one in body.reports]
-    sites = sites_of(user)
+    sites = user.sites
     for one in given:
         if sites is not None and one.site_id not in sites:
             raise HTTPException(403, f"{user.name} may not report for {one.site_id}.")
@@ -103,12 +103,6 @@ def _report(one: CameraIn | SignalIn) -> CameraReport | SignalReport:
     if isinstance(one, SignalIn):
         return SignalReport(one.site_id, one.group, one.state, one.since)
     return CameraReport(one.site_id, one.state, one.last_frame_at, one.fps, one.dropped, one.detail)
-
-
-def sites_of(user: CurrentUser) -> frozenset[str] | None:
-    """The sites a person is bound to; None for all."""
-    sites = getattr(user, "sites", None)
-    return None if sites is None else frozenset(sites)
 
 
 def board_state(request: Request) -> BoardState:
@@ -141,7 +135,7 @@ def board(
     wall: Annotated[bool, Query(description="For a screen on the wall.")] = False,
 ) -> HTMLResponse:
     """The live page."""
-    sites, words = sites_of(user), words_of(request)
+    sites, words = user.sites, words_of(request)
     with state.database.session(read_only=True) as session:
         cursor = here(session)
         rows = sites_now(session, sites=sites)
@@ -172,15 +166,16 @@ async def board_stream(
     user: UserDep,
     shared: BoardDep,
     after: Annotated[str, Query(max_length=40)] = "",
+    seconds: Annotated[float, Query(ge=0, le=feed.LONGEST_S, description="End after so long.")] = feed.LONGEST_S,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> Response:
     """Server-sent events from the place given in ``Last-Event-ID`` or ``after`` on."""
     if shared.streams.full:
         raise HTTPException(503, "Too many boards are open.", {"Retry-After": "30"})
-    sites = sites_of(user)
+    sites = user.sites
     start = Cursor.parse(last_event_id or after)
     body: AsyncIterator[bytes] = feed.stream(
-        state.database, shared.streams, start, sites, lambda: _figures(request, state, shared, sites)
+        state.database, shared.streams, start, sites, lambda: _figures(request, state, shared, sites), seconds
     )
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(body, media_type="text/event-stream", headers=headers)
