@@ -51,6 +51,13 @@ class Settings(BaseSettings):
             description="Cases two officers must verify: `all`, or kinds and sites, e.g. `speeding, red_light@site-1`.",
         ),
     ] = ""
+    blind_plate: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_@.*, -]*$",
+            description="Cases whose plate an officer types before the machine's reading is shown; as ETLE_FOUR_EYES.",
+        ),
+    ] = ""
     retention_rules: Annotated[
         Path | None,
         Field(description="The department's own retention periods (YAML); default is the packaged file."),

@@ -36,6 +36,8 @@ class ReviewRules:
 
     decide_within: timedelta
     soon: timedelta
+    lock_s: float
+    """How long an officer has a case that nobody renews."""
     source: str
 
 
@@ -46,6 +48,7 @@ def review_rules() -> ReviewRules:
     return ReviewRules(
         timedelta(days=float(content["decide_within_days"])),
         timedelta(hours=float(content["soon_hours"])),
+        float(content["lock_s"]),
         str(content["source"]),
     )
 
@@ -212,6 +215,12 @@ def count_queue(
         for counts, key in ((kinds, kind), (places, site), (severities, level), (ages, how_old)):
             counts[key] = counts.get(key, 0) + count
     return Counts(by_state, kinds, places, severities, ages, total)
+
+
+def local_zone(session: Session) -> str:
+    """The time zone of the latest case, in which days are meant; UTC where there is no case."""
+    latest = select(Case.time_zone).order_by(Case.occurred_at.desc(), Case.id.desc()).limit(1)
+    return session.scalars(latest).one_or_none() or "UTC"
 
 
 def cursor_of(occurred_at: datetime, case_id: int) -> str:

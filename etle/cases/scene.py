@@ -11,6 +11,8 @@ from etle.errors import EtleError
 from etle.evidence.scene import Scene, scene_of
 from etle.site import load_site
 
+__all__ = ["Scene", "case_scene"]
+
 LOG = logging.getLogger("etle.cases")
 
 

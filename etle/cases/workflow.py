@@ -134,7 +134,11 @@ class FourEyes:
 
     def asked_for(self, case: Case) -> bool:
         """Whether two officers must verify this case."""
-        return any(kind in ("*", case.kind) and site in ("*", case.site_id) for kind, site in self.rules)
+        return self.covers(case.kind, case.site_id)
+
+    def covers(self, kind: str, site_id: str) -> bool:
+        """Whether the rules name this kind at this site."""
+        return any(k in ("*", kind) and site in ("*", site_id) for k, site in self.rules)
 
 
 def _load(name: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from etle.web.api.problems import problems
 from etle.web.board import routes as board
 from etle.web.complaints import routes as complaints
 from etle.web.errors import install_error_handlers
+from etle.web.pages import desk
 from etle.web.pages import routes as pages
 from etle.web.pages.render import check_texts
 from etle.web.security import SecurityMiddleware
@@ -85,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         return Health(version=etle.__version__)
 
     own = (api.public, api.private, account.router, admin.router, media.router, pages.public, pages.private)
-    areas = (board.operations, board.pages, complaints.api, complaints.pages)
+    areas = (desk.private, board.operations, board.pages, complaints.api, complaints.pages)
     for router in (*own, *areas):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")

@@ -15,6 +15,8 @@ from etle.documents.texts import LANGUAGES, Language
 from etle.web.i18n import LANGUAGE_COOKIE, N_, Words, language_of, translations, words_of
 from etle.web.state import AppState, CurrentUser
 
+THEME_COOKIE = "etle_theme"
+_YEAR_S = 365 * 86400
 _ROLES = {
     "operator": N_("operator"),
     "officer": N_("officer"),
@@ -73,16 +75,16 @@ def render(
     assert isinstance(state, AppState)
     language = language_of(request)
     other = "en" if language == "id" else "id"
-    kept = [(key, value) for key, value in request.query_params.multi_items() if key != "lang"]
+    theme = _theme(request)
+    kept = [(key, value) for key, value in request.query_params.multi_items() if key not in ("lang", "theme")]
     content = (
         _environment(language)
         .get_template(template)
         .render(
             other_language=other,
-            # A form's answer has no address of its own to show again.
-            other_language_url="?" + urlencode([*kept, ("lang", other)])
-            if request.method == "GET"
-            else f"/?lang={other}",
+            other_language_url=_again(request, kept, "lang", other),
+            theme=theme,
+            theme_urls={one: _again(request, kept, "theme", one) for one in ("light", "dark")},
             user=user,
             navigation=_navigation(user, request.url.path, Words(language)),
             role_name=role_name(user.role, Words(language)) if user else "",
@@ -92,17 +94,30 @@ def render(
         )
     )
     response = HTMLResponse(content, status)
-    if request.query_params.get("lang") == language:
-        year_s = 365 * 86400
-        response.set_cookie(
-            LANGUAGE_COOKIE, language, max_age=year_s, path="/", secure=state.secure, httponly=True, samesite="strict"
-        )
+    for name, cookie, value in (("lang", LANGUAGE_COOKIE, language), ("theme", THEME_COOKIE, theme)):
+        if value and request.query_params.get(name) == value:
+            response.set_cookie(
+                cookie, value, max_age=_YEAR_S, path="/", secure=state.secure, httponly=True, samesite="strict"
+            )
     return response
 
 
 def fragment(request: Request, template: str, **values: Any) -> str:
     """A part of a page as HTML, in the language the page is asked for in. Names nobody and carries no form."""
     return _environment(language_of(request)).get_template(template).render(**values)
+
+
+def _theme(request: Request) -> str:
+    """``light`` or ``dark`` as the person chose; empty: as their system has it."""
+    for asked in (request.query_params.get("theme"), request.cookies.get(THEME_COOKIE)):
+        if asked in ("light", "dark"):
+            return asked
+    return ""
+
+
+def _again(request: Request, kept: list[tuple[str, str]], name: str, value: str) -> str:
+    """The page's own address with one thing changed. A form's answer has no address of its own to show again."""
+    return "?" + urlencode([*kept, (name, value)]) if request.method == "GET" else f"/?{name}={value}"
 
 
 def _navigation(user: CurrentUser | None, path: str, words: Words) -> list[tuple[str, str, bool]]:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup
 
 from etle.cases.files import CASE_FILE
 from etle.cases.models import Case
-from etle.cases.workflow import workflow
+from etle.cases.queue import Entry, review_rules
+from etle.cases.scene import Scene
+from etle.cases.severity import severity_names, severity_of
+from etle.cases.workflow import FIRST_VERIFICATION, UNDO, standing, workflow
 from etle.documents.facts import Row, detail_rows, headline, measurement_rows
 from etle.documents.texts import Language, local_time, number, plain, uncertainty
 from etle.web.i18n import Words
+from etle.web.pages.plots import speed_plot
 from etle.web.pages.timeline import signal_timeline
 
 _PICTURES = ("frame_before", "frame_at", "frame_after", "overlay", "vehicle_closeup")
+_SECOND_READER = re.compile(r"second reader \((.+?)\) reads (.+)")
+"""As the pipeline writes it into the notes of a plate."""
+MASKED = "••••"
+"""Stands where a plate is not shown before the officer has read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the queue."""
+    """One line of the queue, or the head of a case."""
 
     number: str
     url: str
@@ -34,8 +44,16 @@ class Line:
     clock: str
     time_iso: str
     plate: str | None
-    confidence: str
+    """:data:`MASKED` where it is not to be shown yet."""
     measured: str
+    severity: int
+    severity_name: str
+    version: int
+    age: str
+    """``overdue``, ``soon``, ``in_time``; empty where nothing is to be decided."""
+    age_words: str
+    locked_by: str | None
+    first_verified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +106,15 @@ class CaseView:
     version: int
     open: bool
     verified: bool
+    masked: bool
+    """The machine's reading of the plate is nowhere in this view."""
     pictures: tuple[Picture, ...]
     plate_picture: Picture | None
     clip: str | None
+    scene: bool
+    moments: tuple[tuple[str, float], ...]
+    """Name and time in the clip, seconds, of the moments that the pictures show."""
+    speed_plot: Markup | None
     rows: tuple[Row, ...]
     details: tuple[Row, ...]
     budget: tuple[tuple[str, str], ...]
@@ -102,6 +126,8 @@ class CaseView:
     plate_margin: str
     plate_reason: str
     plate_notes: tuple[str, ...]
+    second_reader: tuple[str, bool] | None
+    """What an independent reader says, and whether it says the same."""
     alternatives: tuple[tuple[str, str], ...]
     readings: tuple[Reading, ...]
     place: str
@@ -123,35 +149,68 @@ def _file_url(case: Case, role: str) -> str | None:
     return f"/api/v1/cases/{case.case_number}/files/{file.path}" if file else None
 
 
-def line_view(case: Case, language: Language) -> Line:
+def entry_view(entry: Entry, language: Language, *, now: datetime, masked: bool = False) -> Line:
     """A case as one line of the queue."""
     words = Words(language)
-    day, clock = local_time(case.occurred_at, case.time_zone, language, decimals=0).split(", ", 1)
+    day, clock = local_time(entry.occurred_at, entry.time_zone, language, decimals=0).split(", ", 1)
+    age, age_words = _age(entry.state, entry.decide_by, now, words)
+    number_ = entry.number
     return Line(
-        number=case.case_number,
-        url=f"/cases/{case.case_number}",
-        thumbnail=_file_url(case, "frame_at") or _file_url(case, "frame_before"),
-        kind=words.name("kind", case.kind),
-        kind_code=case.kind,
-        state=case.state,
-        state_name=workflow().states[case.state].names[language],
-        site=case.site_name,
+        number=number_,
+        url=f"/cases/{number_}",
+        thumbnail=f"/api/v1/cases/{number_}/files/{entry.thumbnail}" if entry.thumbnail else None,
+        kind=words.name("kind", entry.kind),
+        kind_code=entry.kind,
+        state=entry.state,
+        state_name=workflow().states[entry.state].names[language],
+        site=entry.site_name,
         day=day,
         clock=clock.partition(" (")[0],
-        time_iso=case.occurred_at.isoformat(),
-        plate=case.plate_text,
-        confidence=number(case.plate_confidence, 2, language),
-        measured=headline(case.facts, language),
+        time_iso=entry.occurred_at.isoformat(),
+        plate=MASKED if masked else entry.plate_text,
+        measured=headline({"measurements": entry.measured}, language),
+        severity=entry.severity,
+        severity_name=severity_names(language)[entry.severity],
+        version=entry.version,
+        age=age,
+        age_words=age_words,
+        locked_by=entry.locked_by,
+        first_verified=entry.first_verified,
     )
 
 
-def case_view(case: Case, language: Language) -> CaseView:
-    """A case as its page shows it."""
+def _age(state: str, decide_by: datetime, now: datetime, words: Words) -> tuple[str, str]:
+    if state != "flagged":
+        return "", ""
+    left = decide_by - now
+    hours = abs(left.total_seconds()) / 3600
+    days = int(hours // 24)
+    long = words.ngettext("%(num)s day", "%(num)s days", days) if days else ""
+    short = words.ngettext("%(num)s hour", "%(num)s hours", int(hours % 24))
+    how_long = long if days >= 3 else " ".join(filter(None, (long, short)))
+    if left.total_seconds() < 0:
+        return "overdue", words.gettext("%(time)s late", time=how_long)
+    return ("soon" if left <= review_rules().soon else "in_time"), words.gettext("%(time)s left", time=how_long)
+
+
+def case_view(
+    case: Case, language: Language, *, scene: Scene | None = None, masked: bool = False, now: datetime | None = None
+) -> CaseView:
+    """A case as its page shows it.
+
+    Args:
+        case: The case, loaded with its files and decisions.
+        language: Of the page.
+        scene: What is drawn over its pictures.
+        masked: Leave out everything that tells the machine's reading of the plate.
+        now: Aware; default is now.
+    """
     words = Words(language)
     facts: dict[str, Any] = case.facts
     site, vehicle, plate = facts.get("site") or {}, facts.get("vehicle") or {}, facts.get("plate") or {}
     law, recording, software = facts.get("law") or {}, facts.get("recording") or {}, facts.get("software") or {}
-    line = line_view(case, language)
+    line = _head(case, language, now or datetime.now(UTC), masked)
+    notes = tuple(str(one) for one in plate.get("notes") or ())
     frames = {frame["role"]: frame for frame in facts.get("frames") or ()}
 
     def picture(role: str) -> Picture | None:
@@ -178,22 +237,40 @@ def case_view(case: Case, language: Language) -> CaseView:
         line=line,
         version=case.version,
         open=case.state in workflow().transitions["verify"].sources,
-        verified=case.state != "rejected" and any(decision.action == "verify" for decision in case.decisions),
+        verified=case.state not in ("flagged", "rejected")
+        and any(decision.action == "verify" for decision in case.decisions),
+        masked=masked,
         pictures=tuple(one for role in _PICTURES if (one := picture(role))),
         plate_picture=picture("plate_closeup"),
         clip=_file_url(case, "clip"),
+        scene=scene is not None or bool(facts.get("track")),
+        moments=tuple(
+            (words.name("role", role), float(frames[role]["t_s"]) - _clip_offset_s(facts))
+            for role in ("frame_before", "frame_at", "frame_after")
+            if role in frames
+        ),
+        speed_plot=speed_plot(scene, facts, language),
         rows=measurement_rows(facts, language),
         details=detail_rows(facts, language),
         budget=budget,
         timeline=signal_timeline(facts, language),
-        unsure=tuple(str(one) for one in facts.get("unsure") or ()),
-        machine_plate=plate.get("text"),
-        characters=_characters(plate, language),
+        # a remark of the plate's reader tells the reading
+        unsure=tuple(
+            str(one)
+            for one in facts.get("unsure") or ()
+            if not (masked and str(one) in notes)
+            and not ((second := _SECOND_READER.fullmatch(str(one))) and second[2] == "the same")
+        ),
+        machine_plate=None if masked else plate.get("text"),
+        characters=() if masked else _characters(plate, language),
         plate_confidence=probability(float(plate.get("confidence") or 0)),
         plate_margin=probability(float(plate.get("margin") or 0)),
         plate_reason=str(plate.get("reason") or ""),
-        plate_notes=tuple(str(one) for one in plate.get("notes") or ()),
-        alternatives=tuple((str(text), probability(float(share))) for text, share in plate.get("alternatives") or ()),
+        plate_notes=() if masked else tuple(note for note in notes if not _SECOND_READER.fullmatch(note)),
+        second_reader=None if masked else _second_reader(notes, str(plate.get("text") or ""), words),
+        alternatives=()
+        if masked
+        else tuple((str(text), probability(float(share))) for text, share in plate.get("alternatives") or ()),
         readings=tuple(
             Reading(
                 text=str(one["text"]),
@@ -202,7 +279,7 @@ def case_view(case: Case, language: Language) -> CaseView:
                 lowest=probability(min(one["char_probs"])) if one.get("char_probs") else "—",
                 reader=str(one.get("reader") or "—"),
             )
-            for one in plate.get("readings") or ()
+            for one in (() if masked else plate.get("readings") or ())
         ),
         place=", ".join(str(site[key]) for key in ("name", "road", "city") if site.get(key)) or case.site_name,
         direction=words.about("ticket.direction", **direction),
@@ -217,8 +294,82 @@ def case_view(case: Case, language: Language) -> CaseView:
         recording=str(recording.get("file") or case.recording.file_name),
         software=", ".join(str(software[key]) for key in ("version", "detector", "tracker") if software.get(key)),
         case_sha256=case_file.sha256 if case_file else "—",
-        history=tuple(_history(case, language)),
+        history=tuple(_history(case, language, masked)),
     )
+
+
+def _second_reader(notes: tuple[str, ...], text: str, words: Words) -> tuple[str, bool] | None:
+    found = next((match for note in notes if (match := _SECOND_READER.fullmatch(note))), None)
+    if found is None:
+        return None
+    if found[2] in ("the same", text):
+        return words.gettext("An independent reader (%(reader)s) reads the same.", reader=found[1]), True
+    said = words.gettext("An independent reader (%(reader)s) reads %(text)s.", reader=found[1], text=found[2])
+    return said, False
+
+
+def _head(case: Case, language: Language, now: datetime, masked: bool) -> Line:
+    entry = Entry(
+        id=case.id,
+        number=case.case_number,
+        kind=case.kind,
+        state=case.state,
+        site_id=case.site_id,
+        site_name=case.site_name,
+        occurred_at=case.occurred_at,
+        time_zone=case.time_zone,
+        plate_text=case.plate_text,
+        plate_confidence=case.plate_confidence,
+        version=case.version,
+        severity=severity_of(case.kind, case.facts.get("measurements") or {}),
+        measured=case.facts.get("measurements") or {},
+        thumbnail=None,
+        decide_by=case.occurred_at + review_rules().decide_within,
+        locked_by=None,
+        first_verified=any(one.action == FIRST_VERIFICATION for one in standing(case)),
+    )
+    return entry_view(entry, language, now=now, masked=masked)
+
+
+def _clip_offset_s(facts: dict[str, Any]) -> float:
+    """Recording time minus clip time, seconds."""
+    return float((facts.get("clip") or {}).get("offset_s") or 0.0)
+
+
+_EVERY_LAYER = frozenset({"stop_line", "second_line", "zone", "section", "lane", "head"})
+_LAYERS = {
+    "red_light": frozenset({"stop_line", "second_line", "head"}),
+    "stop_line": frozenset({"stop_line", "second_line", "head"}),
+    "speeding": frozenset({"zone", "section"}),
+    "wrong_way": frozenset({"lane"}),
+}
+"""What decided a case of a kind is drawn, as on its stored picture; the grid where it is asked for."""
+
+
+def scene_data(case: Case, scene: Scene | None) -> dict[str, Any]:
+    """What the page's script draws over the clip: JSON, pixels of the recording, times of the clip."""
+    facts: dict[str, Any] = case.facts
+    offset = _clip_offset_s(facts)
+    fronts = {index: (x, y) for index, x, y in scene.front_px} if scene is not None else {}
+    recording = facts.get("recording") or {}
+    return {
+        "width": scene.width if scene is not None else recording.get("width"),
+        "height": scene.height if scene is not None else recording.get("height"),
+        "event_s": float(facts["event_t_s"]) - offset if "event_t_s" in facts else None,
+        "track": [
+            {
+                "t": round(float(t) - offset, 6),
+                "box": [round(float(value), 1) for value in box],
+                "point": fronts.get(int(index)),
+            }
+            for index, t, *box, _score in facts.get("track") or ()
+        ],
+        "lines": [
+            {"layer": line.layer, "name": line.name, "points": line.points_px}
+            for line in (scene.lines if scene is not None else ())
+            if line.layer in _LAYERS.get(case.kind, _EVERY_LAYER) or line.layer == "grid"
+        ],
+    }
 
 
 def _characters(plate: dict[str, Any], language: Language) -> tuple[Character, ...]:
@@ -238,7 +389,7 @@ def _characters(plate: dict[str, Any], language: Language) -> tuple[Character, .
     return tuple(characters)
 
 
-def _history(case: Case, language: Language) -> list[HistoryEntry]:
+def _history(case: Case, language: Language, masked: bool) -> list[HistoryEntry]:
     rules, words = workflow(), Words(language)
     entries = []
     for decision in case.decisions:
@@ -247,13 +398,22 @@ def _history(case: Case, language: Language) -> list[HistoryEntry]:
         entries.append(
             HistoryEntry(
                 action=decision.action,
-                action_name=rules.states[decision.state_to].names[language],
+                action_name=_step_name(decision.action, decision.state_to, language),
                 who_when=f"{decision.actor}, {time}",
                 reason=reason.names[language] if reason else (decision.reason or ""),
                 note=decision.note,
                 plate=words.gettext("plate corrected to %(plate)s", plate=decision.plate_text)
-                if decision.plate_text
+                if decision.plate_text and not masked
                 else "",
             )
         )
     return entries
+
+
+def _step_name(action: str, state_to: str, language: Language) -> str:
+    rules = workflow()
+    if action == UNDO:
+        return rules.undo.names[language]
+    if action == FIRST_VERIFICATION:
+        return rules.transitions[action].names[language]
+    return rules.states[state_to].names[language]
