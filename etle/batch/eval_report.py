@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 
 from etle import __version__
 from etle.errors import MissingExtraError, StoreError
@@ -75,9 +76,10 @@ def _page(
                 for name, f in total["rules"].items()
             ],
         ),
+        _missed(reports),
         f"<p>Evidence that shows or names another vehicle: <span class={'bad' if wrong else 'ok'}>{wrong}</span>. "
-        f"Plates of cases: {plates['right']} right, {plates['wrong']} wrong, "
-        f"{plates['cases'] - plates['read']} not read.</p>",
+        f"Plates of cases: {plates['right']} right, <span class={'bad' if plates['wrong'] else 'ok'}>{plates['wrong']} "
+        f"wrong</span>, {plates['cases'] - plates['read']} not read (the officer reads them).</p>",
         "<h2>Speed</h2>",
         _table(
             ["measured", "bias", "mean |error|", "p50", "p95", "largest", "within u95"],
@@ -98,11 +100,32 @@ def _page(
                 ]
             ],
         ),
+        f"<p class=note>True speed: the truth file's, averaged over the time in which the vehicle was measured. "
+        f"{_interval_words(speed)} Vehicles whose speed was refused are not in these figures; the reasons stand below."
+        "</p>",
         *(f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in plots if svg),
         "<h2>Red light</h2>",
         f"<p>{red['count']} cases; time after red onset: mean |error| {_number(red['mean_abs_error_s'], '{:.3f} s')}, "
         f"largest {_number(red['max_abs_error_s'], '{:.3f} s')}, within one frame {red['within_one_frame']}, within "
         f"u95 {red['within_u95']}.</p>",
+        _table(
+            ["recording", "vehicle", "true, s", "measured, s", "error, s", "u95, s", "mean frame interval, s"],
+            [
+                [
+                    r["site"],
+                    row["vehicle"],
+                    f"{row['true_s']:.3f}",
+                    f"{row['measured_s']:.3f}",
+                    f"{row['measured_s'] - row['true_s']:+.3f}",
+                    f"{row['u95_s']:.3f}",
+                    f"{row['frame_s']:.3f}",
+                ]
+                for r in reports
+                for row in r["red_elapsed"]
+            ],
+        )
+        if red["count"]
+        else "",
         *(f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in signals if svg),
         "<h2>Refusals by reason</h2>",
         _table(["reason", "passages"], [[k.replace("_", " "), v] for k, v in total["refusals"].items()]),
@@ -142,6 +165,26 @@ def _page(
         ),
     ]
     return "\n".join(parts)
+
+
+def _missed(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Every violation of the truth that became no case, with what the program said of the vehicle."""
+    rows = [
+        [report["site"], kind, vehicle, figures["why_missed"].get(vehicle, "-")]
+        for report in reports
+        for kind, figures in report["rules"].items()
+        for vehicle in figures["missed"]
+    ]
+    return "" if not rows else "<h3>Missed</h3>" + _table(["recording", "rule", "vehicle", "why"], rows)
+
+
+def _interval_words(speed: Mapping[str, Any]) -> str:
+    """The share within u95 with its own 95 % interval: few vehicles do not fix it to a per cent."""
+    total = speed["count"]
+    if not total:
+        return ""
+    low, high = scipy.stats.binomtest(round(speed["coverage_u95"] * total), total).proportion_ci(method="wilson")
+    return f"Within u95: {100 * low:.1f} to {100 * high:.1f} % by the number of vehicles alone (Wilson, 95 %)."
 
 
 def _scene_row(report: Mapping[str, Any]) -> list[Any]:

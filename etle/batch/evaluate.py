@@ -45,7 +45,7 @@ def evaluate_clip(
     """Process a recording and compare.
 
     Returns:
-        ``rules`` (per rule: true, found, false, recall, precision), ``speed`` (errors of every measured vehicle,
+        ``rules`` (per rule: true, found, missed and why, false, recall, precision), ``speed`` (errors of every measured vehicle,
         km/h), ``red_elapsed`` (one row a red-light case), ``signal`` (share of frames right, timelines), ``plates``
         (one row a case), ``wrong_vehicle`` (evidence of a case that shows or names another vehicle), ``refusals`` by
         reason, ``tracking`` (HOTA, IDF1, switches).
@@ -68,7 +68,7 @@ def evaluate_clip(
         "duration_s": result.analysis.duration_s,
         "vehicles": len(truth.vehicles),
         "innocents": len(truth.innocents),
-        "rules": {kind: _rule(kind, truth, result.cases, vehicles) for kind in RULES},
+        "rules": {kind: _rule(kind, truth, result, vehicles) for kind in RULES},
         "speed": speed_figures(_speed_rows(result, vehicles, plane)),
         "red_elapsed": _red_elapsed(result, truth, vehicles),
         "signal": _signal(result, truth),
@@ -157,16 +157,23 @@ def _iou(a: BoxPx, b: BoxPx) -> float:
 
 
 def _rule(
-    kind: str, truth: Truth, cases: Sequence[ProposedCase], vehicles: Mapping[str, TruthVehicle | None]
+    kind: str, truth: Truth, result: RecordingResult, vehicles: Mapping[str, TruthVehicle | None]
 ) -> dict[str, Any]:
+    cases = result.cases
     expected = {event.vehicle_id for event in truth.events if event.kind == kind}
     accused = [vehicles.get(case.facts["vehicle"]["track_id"]) for case in cases if case.facts["kind"] == kind]
     right = {v.vehicle_id for v in accused if v is not None and v.vehicle_id in expected}
     false = sum(v is None or v.vehicle_id not in expected for v in accused)
+    why: dict[str, list[str]] = {vehicle: [] for vehicle in sorted(expected - right)}
+    for refused in result.refused:
+        vehicle = vehicles.get(refused.track_id)
+        if refused.rule == kind and vehicle is not None and vehicle.vehicle_id in why:
+            why[vehicle.vehicle_id].append(f"{refused.refusal.reason.value}: {refused.refusal.detail}")
     return {
         "true": len(expected),
         "found": len(right),
         "missed": sorted(expected - right),
+        "why_missed": {vehicle: "; ".join(reasons) or "no passage" for vehicle, reasons in why.items()},
         "false": false,
         "recall": len(right) / len(expected) if expected else None,
         "precision": (len(accused) - false) / len(accused) if accused else None,

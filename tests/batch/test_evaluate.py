@@ -73,7 +73,7 @@ def test_right_answers(folder: Path) -> None:
     report = run(folder, "truth.json")
     for kind in ("red_light", "speeding"):
         assert report["rules"][kind] == {
-            "true": 1, "found": 1, "missed": [], "false": 0, "recall": 1.0, "precision": 1.0
+            "true": 1, "found": 1, "missed": [], "why_missed": {}, "false": 0, "recall": 1.0, "precision": 1.0
         }  # fmt: skip
     assert all(row["right"] for row in report["plates"])
     assert len(report["plates"]) == 2
@@ -90,9 +90,12 @@ def test_right_answers(folder: Path) -> None:
 
 def test_a_miss_and_a_wrong_accusation_count(folder: Path) -> None:
     report = run(folder, "other.json")
-    assert report["rules"]["red_light"] == {
-        "true": 1, "found": 0, "missed": ["b"], "false": 1, "recall": 0.0, "precision": 0.0
-    }  # fmt: skip
+    found = report["rules"]["red_light"]
+    assert (found["true"], found["found"], found["false"], found["recall"], found["precision"]) == (1, 0, 1, 0.0, 0.0)
+    assert found["missed"] == ["b"]
+    # b passed on amber: what the program said of it stands beside the miss
+    assert found["why_missed"].keys() == {"b"}
+    assert found["why_missed"]["b"] == "no passage" or "entered_before_red" in found["why_missed"]["b"]
     assert [row["right"] for row in report["plates"]] == [True, False]
     # the runner's plate belongs to nobody in this truth, its pictures show the runner
     assert report["wrong_vehicle"] == []
@@ -119,6 +122,10 @@ def test_several_recordings_together_and_the_report(folder: Path, tmp_path: Path
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == page.count("</svg>") == 6
     assert "Not type-approved" in page
+    assert "<h3>Missed</h3>" in page
+    assert reports[1]["rules"]["red_light"]["why_missed"]["b"] in page
+    # 2 of 2 within u95 say little, and the page says how little
+    assert "Wilson" in page
     assert f"{total['speed']['mean_abs_error_kmh']:.2f} km/h" in page
 
 
