@@ -45,10 +45,10 @@ def evaluate_clip(
     """Process a recording and compare.
 
     Returns:
-        ``rules`` (per rule: true, found, missed and why, false, recall, precision), ``speed`` (errors of every measured vehicle,
-        km/h), ``red_elapsed`` (one row a red-light case), ``signal`` (share of frames right, timelines), ``plates``
-        (one row a case), ``wrong_vehicle`` (evidence of a case that shows or names another vehicle), ``refusals`` by
-        reason, ``tracking`` (HOTA, IDF1, switches).
+        ``rules`` (per rule: true, found, missed and why, false, recall, precision), ``speed`` (errors of every
+        measured vehicle, km/h), ``red_elapsed`` (one row a red-light case), ``signal`` (share of frames right,
+        timelines), ``plates`` (one row a case), ``wrong_vehicle`` (evidence of a case that shows or names another
+        vehicle), ``refusals`` by reason, ``tracking`` (HOTA, IDF1, switches).
 
     Raises:
         InputError: The truth file cannot be read; FootageError, SiteError as for processing.
