@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from etle import __version__, cli_city
 from etle._opencv import require_one_opencv
+from etle.cli_accounts import add_user_commands
 from etle.cli_documents import documents_app
 from etle.cli_evidence import evidence_app
 from etle.cli_store import add_commands
@@ -46,6 +47,7 @@ for name, group in (
     app.add_typer(group, name=name)
 add_commands(app, cases_app)
 cli_city.add_commands(app)
+add_user_commands(users_app)
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -415,27 +417,6 @@ def serve(
     from etle.web import serve as run
 
     run(get_settings(), host, port)
-
-
-@users_app.command(name="add")
-def users_add(
-    name: Annotated[str, typer.Argument(help="Login name.", show_default=False)],
-    role: Annotated[str, typer.Option(help="operator, officer, supervisor, administrator or auditor.")] = "officer",
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
-    ] = False,
-) -> None:
-    """Add an account; the password is asked for."""
-    from etle.cases.db import open_database
-    from etle.cases.users import add_user
-
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    with open_database(get_settings().resolved_database_url).session() as session:
-        add_user(session, name, password, role)
-    _print(f"added {role} {name}")
 
 
 @models_app.command(name="list")

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": COMMON | {"pipeline", "footage", "perception", "measure", "rules", "evidence", "cases", "law"},
     "demo": COMMON | {"batch", "cases", "documents"},
     "cli_documents": COMMON | {"cases", "documents", "evidence"},
+    "cli_accounts": COMMON | {"cases"},
     "cli_evidence": COMMON | {"batch", "evidence"},
     "cli_store": COMMON | {"cases", "evidence", "law"},
     "cli_city": COMMON | {"batch", "cases"},

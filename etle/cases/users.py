@@ -230,6 +230,11 @@ def named_user(session: Session, name: str) -> User | None:
     return session.scalars(select(User).where(User.name == name.strip().lower())).one_or_none()
 
 
+def all_users(session: Session) -> list[User]:
+    """Every account, by name."""
+    return list(session.scalars(select(User).order_by(User.name)))
+
+
 def end_sessions(session: Session, user: User) -> None:
     """End every session of an account."""
     session.execute(delete(UserSession).where(UserSession.user_id == user.id))

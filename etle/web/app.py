@@ -16,9 +16,10 @@ import etle
 from etle.cases.db import open_database
 from etle.errors import InputError
 from etle.settings import Settings
-from etle.web import media
+from etle.web import account, media
 from etle.web.access import check_form, check_policy, enforce
-from etle.web.api import account, admin
+from etle.web.api import account as api_account
+from etle.web.api import admin
 from etle.web.api import routes as api
 from etle.web.api.models import Health
 from etle.web.api.openapi import describe
@@ -85,7 +86,10 @@ def create_app(settings: Settings) -> FastAPI:
             session.execute(text("SELECT 1"))
         return Health(version=etle.__version__)
 
-    own = (api.public, api.private, account.router, admin.router, media.router, pages.public, pages.private)
+    own = (
+        *(api.public, api.private, api_account.router, admin.router, media.router),
+        *(account.router, pages.public, pages.private),
+    )
     areas = (desk.private, board.operations, board.pages, complaints.api, complaints.pages)
     for router in (*own, *areas):
         app.include_router(router)

@@ -93,7 +93,10 @@ class Desk:
         """A client with a session of its own, without the cost of a login."""
         with self.state.database.session() as session:
             token = open_session(session, find_user(session, user), secret=self.state.secret, hours=1, level=level)
-        return TestClient(self.app, follow_redirects=False, cookies={self.state.cookie: token})
+        client = TestClient(self.app, follow_redirects=False)
+        # under the name by which the server's own cookies are kept, so that a later one takes its place
+        client.cookies.set(self.state.cookie, token, domain="testserver.local", path="/")
+        return client
 
     def form_token(self, client: TestClient) -> str:
         return self.state.form_token(client.cookies[self.state.cookie])

@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 import etle
+from etle.cases.users import Level
 from etle.documents.texts import LANGUAGES, Language
 from etle.web.i18n import LANGUAGE_COOKIE, N_, Words, language_of, translations, words_of
 from etle.web.state import AppState, CurrentUser
@@ -121,7 +122,7 @@ def _again(request: Request, kept: list[tuple[str, str]], name: str, value: str)
 
 
 def _navigation(user: CurrentUser | None, path: str, words: Words) -> list[tuple[str, str, bool]]:
-    if user is None:
+    if user is None or user.level != Level.FULL:
         return []
     return [
         (url, words.gettext(label), path == url)
