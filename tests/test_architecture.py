@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": COMMON
     | {
         "cli_city",
+        "cli_accounts",
         "cli_documents",
         "cli_evidence",
         "cli_store",
