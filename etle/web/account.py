@@ -86,7 +86,7 @@ def code(
         return _throttled(request, "login_code.html", error, user=user)
     if complete is None:
         message = words_of(request).gettext("This code is not right. Each code works once; wait for the next one.")
-        return render(request, "login_code.html", user=user, status=401, message=message)
+        return render(request, "login_code.html", user=user, status=422, message=message)
     response = RedirectResponse(_HOME, 303)
     actions.set_session_cookie(state, response, complete.token)
     return response
@@ -156,7 +156,7 @@ def password(
     except actions.ThrottledError as error:
         return _account(request, state, user, status=429, message=_wait(request, error))
     if current is None:
-        return _account(request, state, user, status=401, message=words.gettext("The old password is wrong."))
+        return _account(request, state, user, status=422, message=words.gettext("The old password is wrong."))
     response = _account(request, state, current, good=words.gettext("The password is changed."))
     actions.set_session_cookie(state, response, current.token)
     return response
@@ -181,7 +181,7 @@ def enrol(
     except UserError as error:
         raise HTTPException(409, str(error)) from error
     if done is None:
-        return _enrolment(request, state, user, status=401, message=words.gettext("This code is not right."))
+        return _enrolment(request, state, user, status=422, message=words.gettext("This code is not right."))
     current, codes = done
     response = render(request, "account_recovery.html", user=current, codes=codes)
     actions.set_session_cookie(state, response, current.token)

@@ -78,7 +78,7 @@ def test_pages_of_a_second_factor(desk: Desk) -> None:
     assert secret
     app = pyotp.TOTP(secret[1].replace(" ", ""))
     form = {"form_token": desk.form_token(client)}
-    assert client.post("/account/second-factor", data=form | {"code": "1"}).status_code == 401
+    assert client.post("/account/second-factor", data=form | {"code": "1"}).status_code == 422
     page = client.post("/account/second-factor", data=form | {"code": app.now()})
     codes = re.findall(r"<li>([a-z0-9-]{14})</li>", page.text)
     assert len(codes) == 10
@@ -90,7 +90,7 @@ def test_pages_of_a_second_factor(desk: Desk) -> None:
     page = client.get("/login/code")
     assert 'href="/cases"' not in page.text.split("<main", 1)[1]
     form = {"form_token": desk.form_token(client)}
-    assert client.post("/login/code", data=form | {"code": "123"}).status_code == 401
+    assert client.post("/login/code", data=form | {"code": "123"}).status_code == 422
     assert client.post("/login/code", data=form | {"code": codes[5]}).headers["location"] == "/cases"
     assert client.get("/account").status_code == 200
 
