@@ -149,11 +149,12 @@ def outcome_of(ended: Ended[Job, FileOutcome]) -> FileOutcome:
     """What became of a recording whose task ended, whichever way."""
     outcome = ended.result
     if outcome is None:
-        outcome = FileOutcome(ended.job.path, FileState.FAILED, error=_error(ended.job.path, ended.end, ended.detail))
+        outcome = FileOutcome(ended.job.path, FileState.FAILED, error=error_of(ended.job.path, ended.end, ended.detail))
     return dataclasses.replace(outcome, wall_s=ended.wall_s, cpu_s=ended.cpu_s, peak_bytes=ended.peak_bytes)
 
 
-def _error(path: Path, end: End, detail: str) -> EtleError:
+def error_of(path: Path, end: End, detail: str) -> EtleError:
+    """What is said of a recording whose task ended badly: ours where it crashed, the recording's else."""
     remedies = {
         End.TOO_LONG: "Give --time-limit more seconds, or split the recording",
         End.STALLED: "Look at the file and the disk it lies on",

@@ -79,6 +79,10 @@ class Journal:
         begun = next(entry for entry in reversed(self._entries) if entry["event"] == "begun")
         self._replace([begun, {"event": "stored"}])
 
+    def forget(self) -> None:
+        """Delete the journal, whose recording is gone too."""
+        self.path.unlink(missing_ok=True)
+
     def clean(self, database: Database, settings: Settings) -> int:
         """Remove what the journal announced and the database does not hold: half-made clips, folders, whole bundles.
 

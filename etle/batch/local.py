@@ -253,6 +253,8 @@ class Work:
         self.path = path
         self.took_up = False
         """Whether an earlier run had begun the recording and was cut off."""
+        self.sha256 = ""
+        """Of the recording, within :meth:`begun`; empty where it cannot be read."""
         self._loaded = loaded
         self._database = database
         self._settings = settings
@@ -272,7 +274,7 @@ class Work:
         if not self.path.is_file():  # an unreadable file is the reader's to report
             yield None
             return
-        sha256 = sha256_of(self.path)
+        self.sha256 = sha256 = sha256_of(self.path)
         with journal(self._settings, sha256, self._loaded.site.id, waiting=waiting) as book:
             if resume and book.is_done(self._inputs):
                 earlier = _earlier(self.path, sha256, self._loaded, self._database)
@@ -301,6 +303,11 @@ class Work:
         self._book.clean(self._database, self._settings)
         self._book.stored()
         return outcome
+
+    def forget(self) -> None:
+        """Delete the journal: the recording itself goes, and will not be looked at again; within :meth:`begun`."""
+        assert self._book is not None
+        self._book.forget()
 
 
 def identity_of(tools: Tools) -> dict[str, Any]:

@@ -32,6 +32,12 @@ Report = Callable[[int, int | None, float], None]
 """Called by a worker's task as it goes on: done, in all or None, position; every call shows that it is alive."""
 Worker = Callable[[J, Report], R]
 
+
+class Later:
+    """Given by a source of jobs that has none now but may have one soon."""
+
+
+LATER = Later()
 _TELL_S = 0.25
 _STARTS = 3
 """A worker that dies this often in succession before it is ready will not become ready."""
@@ -108,8 +114,10 @@ class WorkerPool(Generic[J, R]):
         self.replaced = 0
         """Workers that were killed or died, and were replaced."""
 
-    def run(self, jobs: Iterable[J]) -> Generator[Ended[J, R]]:
+    def run(self, jobs: Iterable[J | Later]) -> Generator[Ended[J, R]]:
         """Work through the jobs; results come as they end. ``jobs`` is read no faster than workers take them.
+
+        A source that gives :data:`LATER` is asked again within half a second.
 
         Raises:
             EtleError: The workers cannot start: what the first of them said.
@@ -117,12 +125,15 @@ class WorkerPool(Generic[J, R]):
         source = iter(jobs)
         ahead = list(itertools.islice(source, self._count))
         waiting = itertools.chain(ahead, source)
+        patient = any(isinstance(job, Later) for job in ahead)
         try:
-            self._workers = [self._start() for _ in ahead]
+            self._workers = [self._start() for _ in range(self._count if patient else len(ahead))]
             more = True
             while self._workers:
                 for worker in [w for w in self._workers if w.ready and w.job is None]:
                     job = next(waiting, None) if more else None
+                    if isinstance(job, Later):
+                        break
                     if job is None:
                         more = False
                         self._dismiss(worker)
@@ -284,11 +295,15 @@ def _serve(pipe: Connection, make: Callable[[], Worker[Any, Any]], memory_mib: i
         result, end, detail = None, End.DONE, ""
         try:
             result = work(job, report)
-        except MemoryError:
-            end, detail = End.TOO_LARGE, "needs more memory than a worker may have"
         except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(last.filename).name}:{last.lineno}"
-            end, detail = End.CRASHED, " ".join(f"{type(error).__name__}: {error} ({place})".split())
+            end, detail = bad_end(error)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         pipe.send(("end", end, result, detail, time.process_time() - begun, peak))
+
+
+def bad_end(error: Exception) -> tuple[End, str]:
+    """How a task ended that raised, and where, in one line."""
+    if isinstance(error, MemoryError):
+        return End.TOO_LARGE, "needs more memory than a worker may have"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return End.CRASHED, " ".join(f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})".split())

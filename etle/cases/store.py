@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -263,6 +263,33 @@ def _next_number(session: Session, new: NewCase) -> str:
         session.add(NumberSeries(series=series, last=number))
         session.flush()
     return f"ETLE-{year}-{number:06d}"
+
+
+def stored_elsewhere(session: Session, case: NewCase, *, within_s: float = SAME_EVENT_S) -> Case | None:
+    """A case of the same site and vehicle at the same time that came out of another recording.
+
+    Chunks of a live stream overlap: what happens near their cut is seen in both.
+
+    Args:
+        session: An open transaction.
+        case: What was found.
+        within_s: How far the times may lie apart.
+    """
+    around = timedelta(seconds=within_s)
+    near = session.scalars(
+        select(Case).where(
+            Case.site_id == case.site_id,
+            Case.kind == case.kind,
+            Case.case_key != case.case_key,
+            Case.occurred_at.between(case.occurred_at - around, case.occurred_at + around),
+        )
+    )
+    box = case.facts.get("event_box_px")
+    return max(
+        (one for one in near if _iou(box, one.facts.get("event_box_px")) > SAME_VEHICLE_IOU),
+        key=lambda one: _iou(box, one.facts.get("event_box_px")),
+        default=None,
+    )
 
 
 def _same_event(given: NewCase, candidates: Sequence[Case]) -> Case | None:

@@ -1,0 +1,93 @@
+"""A detector that remembers what it found in a picture, by the picture's content.
+
+What was found is looked up by the hash of the very pixels, so an answer from memory is the answer the detector would
+have given: work can be done beforehand, on another machine, without any say in the result (docs/decisions/0056-ray.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import xxhash
+
+from etle.footage.reader import FootageReader
+from etle.perception.detector import Detector
+from etle.pipeline import Tools
+from etle.types import Detection, Frame, Image
+
+Found = Mapping[bytes, tuple[Detection, ...]]
+"""What was found, by :func:`picture_key`."""
+
+
+def picture_key(image: Image) -> bytes:
+    """A name for a picture's content: 128 bits of XXH3 over its pixels, and its size."""
+    shape = np.asarray(image.shape, dtype=np.int32).tobytes()
+    return xxhash.xxh3_128(np.ascontiguousarray(image).data, seed=0).digest() + shape
+
+
+class RememberingDetector:
+    """Asks the detector only for pictures it does not know; implements :class:`etle.perception.detector.Detector`.
+
+    Args:
+        detector: Who is asked.
+        known: What was found elsewhere.
+        keep: Remember the answers too: None remembers all, a number that many of the latest, 0 none.
+    """
+
+    def __init__(self, detector: Detector, known: Found | None = None, *, keep: int | None = 0) -> None:
+        self._detector = detector
+        self._known = known or {}
+        self._keep = keep
+        self.found: OrderedDict[bytes, tuple[Detection, ...]] = OrderedDict()
+        """What the detector itself was asked, oldest first."""
+        self.name = detector.name
+        self.model_name = detector.model_name
+        self.model_sha256 = detector.model_sha256
+        self.asked = self.remembered = 0
+        """Pictures the detector had to look at, and pictures that were known."""
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """Find objects; see :class:`etle.perception.detector.Detector`."""
+        keys = [picture_key(image) for image in images]
+        unknown = [n for n, key in enumerate(keys) if key not in self._known and key not in self.found]
+        fresh = dict(zip(unknown, self._detector.detect([images[n] for n in unknown]), strict=True)) if unknown else {}
+        self.asked += len(unknown)
+        self.remembered += len(images) - len(unknown)
+        answers = []
+        for n, key in enumerate(keys):
+            if n in fresh:
+                answer = fresh[n]
+                if self._keep != 0:
+                    self.found[key] = tuple(answer)
+            else:
+                answer = list(self._known[key] if key in self._known else self.found[key])
+            answers.append(answer)
+        while self._keep is not None and len(self.found) > self._keep:
+            self.found.popitem(last=False)
+        return answers
+
+
+def remembering(tools: Tools, detector: RememberingDetector) -> Tools:
+    """The tools with another detector for whole pictures; plates keep their own."""
+    return dataclasses.replace(tools, detector=detector)
+
+
+class WindowReader(FootageReader):
+    """A recording of which only a stretch is played; numbers and times stay those of the whole.
+
+    Args:
+        path: The recording.
+        start_s: First picture played, as ``Frame.t_s``.
+        end_s: The first one not played any more.
+    """
+
+    def __init__(self, path: str, start_s: float, end_s: float) -> None:
+        super().__init__(path)
+        self._window = (start_s, end_s)
+
+    def frames(self, start_s: float | None = None, end_s: float | None = None) -> Iterator[Frame]:
+        """The pictures of the stretch; see :meth:`FootageReader.frames`."""
+        return super().frames(*self._window)
