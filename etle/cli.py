@@ -90,7 +90,12 @@ def process(
         typer.Option("--signal-log", help="Log of the signal controller (ATCS): CSV, JSON lines or high-resolution."),
     ] = None,
     model: ModelOption = None,
-    engine: Annotated[Literal["local"], typer.Option("--engine", help="Where to run.")] = "local",
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option("--engine", help="This machine, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ray cluster: auto, or HOST:6379; default: one on this machine.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes; default: one a core, for several recordings.")
     ] = None,
@@ -134,25 +139,39 @@ def process(
         err.print(f"etle: {signal_log}: {note}", markup=False)
     database = open_database(settings.resolved_database_url)
     count = workers or min(cores(), len(jobs))
-    alone = len(jobs) == 1 and workers is None and memory_mib is None
-    workshop = Workshop(
-        settings,
-        model,
-        controller,
-        resume=not again,
-        threads=None if alone else max(1, cores() // count),
-        build=build_tools,
-    )
-    gathered = BatchReport(report or default_stem(settings), len(jobs), f"{1 if alone else count} processes, 1 machine")
+    alone = engine == "local" and len(jobs) == 1 and workers is None and memory_mib is None
+    limits = Limits(time_limit, memory_mib=memory_mib)
+    where = f"{1 if alone else count} processes, 1 machine"
     with _bar() as bar:
-        watch = _batch_progress(bar, len(jobs))
-        outcomes = (
-            outcomes_here(jobs, workshop, database, watch=watch)
-            if alone
-            else run_batch(
-                jobs, workshop, database, workers=count, limits=Limits(time_limit, memory_mib=memory_mib), watch=watch
+        watch = _BatchProgress(bar, len(jobs))
+        if engine == "ray":
+            from etle.batch.ray_engine import RayEngine, RayWorkshop
+
+            cluster = RayEngine(
+                RayWorkshop(settings, model, controller, build_tools),
+                database,
+                address=address,
+                limits=limits,
+                resume=not again,
+                watch=watch,
             )
-        )
+            where = f"Ray, {cluster.machines} machines"
+            outcomes = cluster.run(jobs)
+        else:
+            workshop = Workshop(
+                settings,
+                model,
+                controller,
+                resume=not again,
+                threads=None if alone else max(1, cores() // count),
+                build=build_tools,
+            )
+            outcomes = (
+                outcomes_here(jobs, workshop, database, watch=watch)
+                if alone
+                else run_batch(jobs, workshop, database, workers=count, limits=limits, watch=watch)
+            )
+        gathered = BatchReport(report or default_stem(settings), len(jobs), where)
         for outcome in outcomes:
             line = gathered.add(outcome)
             watch.ended(outcome.path)
@@ -176,6 +195,67 @@ def process(
         gathered.drop()
     if gathered.exit_code:
         raise typer.Exit(gathered.exit_code)
+
+
+@app.command()
+def watch(
+    source: Annotated[
+        str, typer.Argument(help="List of cameras (YAML), an rtsp:// address, or a recording.", show_default=False)
+    ],
+    site: Annotated[Path | None, typer.Option("--site", help="Site file, for a single stream.")] = None,
+    model: ModelOption = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default: one a core.")] = None,
+    chunk: Annotated[float, typer.Option("--chunk", min=10, help="Seconds of footage looked at in one go.")] = 300,
+    lead: Annotated[
+        float, typer.Option("--lead", min=5, help="Seconds a chunk repeats of the one before; longer than a passage.")
+    ] = 60,
+    spool_gib: Annotated[
+        float, typer.Option("--spool-gib", min=0.1, help="How much may wait on the disk before the oldest is dropped.")
+    ] = 10,
+    transport: Annotated[Literal["tcp", "udp"], typer.Option("--transport", help="How RTSP media comes.")] = "tcp",
+    loop: Annotated[bool, typer.Option("--loop", help="Play a recording again when it ends.")] = False,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="End after so long.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave footage on the disk that was looked at.")] = False,
+    json_lines: JsonOption = False,
+) -> None:
+    """Watch live cameras: find violations as `etle process` does, tell the operations centre how cameras are."""
+    from etle.batch.engine import cores
+    from etle.batch.report import row_of
+    from etle.batch.tools import build_tools
+    from etle.batch.watch import Watch, WatchWorkshop, watched
+    from etle.cases.db import open_database
+    from etle.footage.live import LiveOptions
+
+    settings = get_settings()
+    cameras = watched(source, site)
+    count = workers or min(cores(), max(2, len(cameras)))
+    live = Watch(
+        cameras,
+        WatchWorkshop(settings, model, threads=max(1, cores() // count), keep=keep, build=build_tools),
+        open_database(settings.resolved_database_url),
+        options=LiveOptions(chunk_s=chunk, lead_s=lead, tail_s=min(20.0, lead / 3), transport=transport, loop=loop),
+        workers=count,
+        spool_bytes=int(spool_gib * (1 << 30)),
+    )
+    err.print(f"etle: {len(cameras)} cameras, {count} processes; Ctrl-C ends; health in {live.folder}", markup=False)
+    failed = False
+    for camera, outcome in live.run(None if minutes is None else minutes * 60):
+        failed |= outcome.error is not None
+        if json_lines:
+            _print_json({"camera": camera, **row_of(outcome)})
+        elif outcome.error is not None:
+            err.print(f"etle: {camera}: {outcome.error}", markup=False)
+        else:
+            out.print(f"{camera}: {_file_line(row_of(outcome))}", markup=False)
+    for row in live.figures():
+        line = (
+            f"{row['camera']}: {row['frames_received']} frames received, {row['frames_looked_at']} looked at, "
+            f"{row['frames_dropped']} dropped, {row['stream']['missing']} missing, "
+            f"{row['stream']['failures']} broken connections, {row['cases']} cases"
+        )
+        _print_json(row) if json_lines else out.print(line, markup=False)
+    if failed:
+        raise typer.Exit(ExitCode.BAD_INPUT)
 
 
 @app.command()
@@ -571,10 +651,6 @@ class _BatchProgress:
             self._bar.remove_task(line.task)
         if self._all is not None:
             self._bar.advance(self._all)
-
-
-def _batch_progress(bar: Progress, total: int) -> _BatchProgress:
-    return _BatchProgress(bar, total)
 
 
 def _print_batch(total: dict[str, Any], page: Path) -> None:
