@@ -222,9 +222,8 @@ def watch(
     from etle.batch.engine import cores
     from etle.batch.report import row_of
     from etle.batch.tools import build_tools
-    from etle.batch.watch import Watch, WatchWorkshop, watched
+    from etle.batch.watch import Watch, WatchWorkshop, receiving, watched
     from etle.cases.db import open_database
-    from etle.footage.live import LiveOptions
 
     settings = get_settings()
     cameras = watched(source, site)
@@ -233,7 +232,7 @@ def watch(
         cameras,
         WatchWorkshop(settings, model, threads=max(1, cores() // count), keep=keep, build=build_tools),
         open_database(settings.resolved_database_url),
-        options=LiveOptions(chunk_s=chunk, lead_s=lead, tail_s=min(20.0, lead / 3), transport=transport, loop=loop),
+        options=receiving(chunk, lead, transport=transport, loop=loop),
         workers=count,
         spool_bytes=int(spool_gib * (1 << 30)),
     )

@@ -110,6 +110,18 @@ def watched(source: str, site: Path | None) -> list[Camera]:
     return [Camera(load_site(site).site.id, source, site)]
 
 
+def receiving(chunk_s: float, lead_s: float, *, transport: str = "tcp", loop: bool = False) -> LiveOptions:
+    """How streams are received: a third of what chunks repeat, 20 s at most, lies after the cut of what is whose.
+
+    Args:
+        chunk_s: What is looked at in one go.
+        lead_s: What a chunk repeats of the one before.
+        transport: ``tcp`` or ``udp``.
+        loop: Play a file again when it ends.
+    """
+    return LiveOptions(chunk_s=chunk_s, lead_s=lead_s, tail_s=min(20.0, lead_s / 3), transport=transport, loop=loop)
+
+
 @dataclass(frozen=True)
 class WatchWorkshop:
     """What every worker makes once, models included."""

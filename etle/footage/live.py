@@ -265,7 +265,7 @@ class Receiver:
             self.health.backoff_s = 0.0
             base = stream.time_base or Fraction(1, 90_000)
             self._queue.put(_Opened.of(stream, base))
-            clock = WallClock()
+            clock, began = WallClock(), time.time()
             steps: deque[float] = deque(maxlen=_STEPS)
             last_s = -math.inf
             looker = _KeyframeLooker(stream)
@@ -277,7 +277,9 @@ class Receiver:
                     self.health.missing += 1
                     continue
                 t_s = float(packet.pts * base)
-                clock.arrived(t_s, now)
+                # a recording that is played fast has a time of its own
+                played_s = (now - began) * (self._options.speed if self._is_file else 1.0)
+                clock.arrived(t_s, began + played_s)
                 if (told := _reference_time(packet)) is not None:
                     clock.reported(t_s, told)
                 self._count(packet, now)
@@ -466,6 +468,7 @@ class _ChunkWriter:
                 return
             self._begin([], item)
         elif item.key and float((item.pts - self._own_from) * self._base) >= self._options.chunk_s:
+            self._trim(item.pts)
             lead = list(self._lead)
             self._end(float((item.pts - self._first) * self._base) - self._options.tail_s)
             self._begin(lead, item)
@@ -485,11 +488,16 @@ class _ChunkWriter:
         self._lead.clear()
 
     def _remember(self, item: _Received) -> None:
+        self._lead.append(item)
+        if item.key:
+            self._trim(item.pts)
+
+    def _trim(self, pts: int) -> None:
+        """Keep what a chunk that begins at ``pts`` repeats: whole groups of pictures, ``lead_s`` at least."""
         lead = self._lead
-        lead.append(item)
-        while True:  # whole groups of pictures only
+        while True:
             second = next((n for n, one in enumerate(itertools.islice(lead, 1, None), 1) if one.key), None)
-            if second is None or float((item.pts - lead[second].pts) * self._base) < self._options.lead_s:
+            if second is None or float((pts - lead[second].pts) * self._base) < self._options.lead_s:
                 return
             for _ in range(second):
                 lead.popleft()
