@@ -3,11 +3,11 @@
     python -m scripts.bench.batch thousands --count 5000
     python -m scripts.bench.batch fuzz --count 1000 --memory-mib 1500
 
-Recordings are drawn (tests/synthetic.py) and told apart by a comment in their container, so that each has a content of its
-own; the detector finds the drawn vehicles by colour. All else is the program: worker processes, limits, journal, evidence,
-store, report. ``thousands`` damages one in a hundred in ten ways and holds what was reported against what was done to
-them; the memory of the command and of its workers is measured all along. ``fuzz`` mutates bytes, cuts, repeats and
-mixes, under a memory limit and a time limit, and counts crashes and hangs.
+Recordings are drawn (tests/synthetic.py) and told apart by a comment in their container, so that each has a content of
+its own; the detector finds the drawn vehicles by colour. All else is the program: worker processes, limits, journal,
+evidence, store, report. ``thousands`` damages one in a hundred in ten ways and holds what was reported against what was
+done to them; the memory of the command and of its workers is measured all along. ``fuzz`` mutates bytes, cuts, repeats
+and mixes, under a memory limit and a time limit, and counts crashes and hangs.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ WAYS = (
 
 
 def draw(folder: Path) -> list[Path]:
-    """A few recordings all others are made of: 1.2 s, without and with a speeding vehicle."""
+    """A few recordings all others are made of: an empty road, a car, a speeding one."""
     magenta, green, _, cyan = synthetic.CARS
     made = []
-    for n, cars in enumerate(((), (green,), (magenta, cyan))):
+    for n, (cars, seconds) in enumerate((((), 0.4), ((green,), 0.6), ((magenta, cyan), 1.8))):
         path = folder / f"base-{n}.mp4"
-        synthetic.write_recording(path, seconds=1.8, rate=15, cars=cars)
+        synthetic.write_recording(path, seconds=seconds, rate=15, cars=cars)
         made.append(path)
     return made
 
