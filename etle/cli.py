@@ -19,6 +19,7 @@ from etle._opencv import require_one_opencv
 from etle.cli_accounts import add_user_commands
 from etle.cli_documents import documents_app
 from etle.cli_evidence import evidence_app
+from etle.cli_register import register_app
 from etle.cli_store import add_commands
 from etle.errors import EtleError, ExitCode, InputError
 from etle.settings import get_settings
@@ -41,6 +42,7 @@ for name, group in (
     ("site", site_app),
     ("evidence", evidence_app),
     ("documents", documents_app),
+    ("register", register_app),
     ("users", users_app),
     ("models", models_app),
 ):

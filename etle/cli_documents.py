@@ -9,15 +9,13 @@ from typing import Annotated
 
 import typer
 
+from etle.cli_common import NumberArgument, StdinOption, UserOption, actor_for
 from etle.errors import InputError
 from etle.settings import get_settings
 
 documents_app = typer.Typer(help="Letters and certificates; check a QR code.", no_args_is_help=True)
 
-NumberArgument = Annotated[str, typer.Argument(help="Case number.", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", help="File to write.")]
-UserOption = Annotated[str, typer.Option("--user", help="Who does it: an officer or supervisor.")]
-StdinOption = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 EnglishOption = Annotated[bool, typer.Option("--english/--no-english", help="English beneath the Indonesian.")]
 KeyOption = Annotated[
     Path | None, typer.Option("--key", help="public-keys.json or PEM of the agency; default: this deployment's.")
@@ -36,9 +34,7 @@ def issue(
     password_stdin: StdinOption = False,
 ) -> None:
     """Write a letter to the owner, enter it, move the case, and put the letter into the outbox."""
-    from etle.cases.audit import Actor
     from etle.cases.db import open_database
-    from etle.cases.users import authenticate
     from etle.documents import issue as issuing
 
     makers = {
@@ -49,14 +45,10 @@ def issue(
     if kind not in makers:
         raise InputError("unknown kind of letter", where=kind, remedy=f"One of: {', '.join(makers)}")
     settings = get_settings()
-    password = sys.stdin.readline().rstrip("\n") if password_stdin else typer.prompt("Password", hide_input=True)
     database = open_database(settings.resolved_database_url, create=False)
-    with database.session() as session:
-        account = authenticate(session, user, password)
-    if account is None:
-        raise InputError("wrong user name or password", where=user)
+    actor = actor_for(database, user, password_stdin)
     channels = tuple(channel) if channel else issuing.ALL_CHANNELS
-    notice = makers[kind](database, settings, number, Actor.of(account), english=english, channels=channels)
+    notice = makers[kind](database, settings, number, actor, english=english, channels=channels)
     typer.echo(f"{notice.notice_number}  {settings.data_dir / notice.path}")
 
 

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     holidays: Annotated[
         Path | None, Field(description="The department's own holidays (YAML); default is the packaged file.")
     ] = None
+    register_url: Annotated[
+        str | None,
+        Field(description="Server of the police's vehicle register; default is the deployment's own file."),
+    ] = None
+    register_token: Annotated[SecretStr | None, Field(description="Bearer token for that server.")] = None
     virtual_account_prefix: Annotated[
         str | None,
         Field(
