@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": COMMON | {"batch", "cases", "documents"},
     "cli_accounts": COMMON | {"cases"},
     "cli_common": COMMON | {"cases"},
+    "cli_deadlines": COMMON | {"cases", "documents", "register"},
     "cli_documents": COMMON | {"cases", "cli_common", "documents", "evidence"},
     "cli_evidence": COMMON | {"batch", "evidence"},
     "cli_register": COMMON | {"cases", "cli_common", "register"},
@@ -38,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {
         "cli_city",
         "cli_accounts",
+        "cli_deadlines",
         "cli_documents",
         "cli_evidence",
         "cli_register",

@@ -36,11 +36,14 @@ def settings_for(data_dir: Path, **changes: Any) -> Settings:
     return Settings(_env_file=None, **(values | changes))
 
 
-def office(settings: Settings, kind: str = "red_light") -> Database:
+def office(settings: Settings, kind: str = "red_light", *, occurred: dt.datetime | None = None) -> Database:
     """A verified case held against the register; the deployment's key is a day older."""
     key_ring(settings).rotate(now=VERIFIED - dt.timedelta(days=1))
     database = open_database(settings.resolved_database_url)
-    store_recording(database, RECORDING, [make_case(settings.data_dir, make_facts(kind))])
+    facts = make_facts(kind)
+    if occurred is not None:
+        facts["occurred_at"] = occurred.isoformat()
+    store_recording(database, RECORDING, [make_case(settings.data_dir, facts)])
     step(database, "verify", VERIFIED)
     with database.session() as session:
         check_registration(

@@ -223,3 +223,22 @@ def test_the_certificates_content_is_what_was_signed(walk: Walk) -> None:
     text = text_of(walk.papers["deletion"]).replace(" ", "")
     assert json.loads(row.content)["case_sha256"] in text
     assert json.loads(row.signature)["signature"] in text
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_the_ticket_changes_at_midnight_of_2_january_2026_in_jakarta(tmp_path: Path, new: bool) -> None:
+    """A microsecond apart; the ticket is written months later either way."""
+    midnight = dt.datetime.fromisoformat("2026-01-02T00:00:00+07:00")
+    settings = settings_for(tmp_path)
+    database = office(settings, occurred=midnight if new else midnight - dt.timedelta(microseconds=1))
+    answer(database, confirmation(database, settings).notice_number.lower())
+    ticket = tilang(database, settings)
+    text = text_of((settings.data_dir / ticket.path).read_bytes())
+    assert ("2 Januari 2026, 00:00:00" in text) == new
+    assert ("1 Januari 2026, 23:59:59" in text) != new
+    assert ("UU 1/2026" in text) == new
+    assert ("Pidana denda paling banyak kategori I" in text) == new
+    assert ("Rp1.000.000" in text) == new
+    assert ("kurungan paling lama 2 (dua) bulan" in text) != new
+    assert ticket.amount_idr == 500_000
+    database.close()
