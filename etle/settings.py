@@ -73,6 +73,13 @@ class Settings(BaseSettings):
         Field(description="Server of the police's vehicle register; default is the deployment's own file."),
     ] = None
     register_token: Annotated[SecretStr | None, Field(description="Bearer token for that server.")] = None
+    smtp_url: Annotated[
+        SecretStr | None,
+        Field(description="Mail server, e.g. `smtp+starttls://user:password@mail.example:587`; default: none."),
+    ] = None
+    mail_from: Annotated[str, Field(description="Sender's address of e-mails.")] = ""
+    gateway_url: Annotated[str | None, Field(description="Gateway for SMS and WhatsApp; default: none.")] = None
+    gateway_token: Annotated[SecretStr | None, Field(description="Bearer token for that gateway.")] = None
     virtual_account_prefix: Annotated[
         str | None,
         Field(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-COMMON = {"etle", "types", "errors", "settings", "site", "_opencv"}
+COMMON = {"etle", "types", "errors", "settings", "site", "_opencv", "jsonhttp"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "settings": {"errors"},
+    "jsonhttp": {"errors"},
     "site": {"errors", "types"},
     "footage": COMMON,
     "perception": COMMON,

@@ -22,7 +22,7 @@ from etle.cases.process import ProcessError, locked_case_of, on_record
 from etle.evidence.chain import canonical_json
 
 CHANNELS = ("post", "email", "sms", "whatsapp")
-EVENTS = ("started", "sent", "failed", "delivered", "returned", "cancelled")
+EVENTS = ("started", "printed", "sent", "failed", "delivered", "returned", "cancelled")
 FINAL = frozenset({"delivered", "returned", "cancelled"})
 STALE_AFTER = timedelta(minutes=30)
 """A claimed attempt without a result is tried again after this long: its worker is gone."""
@@ -131,10 +131,19 @@ def open_deliveries(
     ]
 
 
-def claim(session: Session, found: Standing, actor: Actor, *, now: datetime | None = None) -> int | None:
+def claim(
+    session: Session,
+    found: Standing,
+    actor: Actor,
+    *,
+    event: str = "started",
+    details: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> int | None:
     """Claim the next attempt of a delivery; its number, or None where another worker was faster.
 
-    Commit before sending, so that a crash leaves a claimed attempt and not a letter nobody knows of.
+    Commit before sending, so that a crash leaves a claimed attempt and not a letter nobody knows of. ``printed`` claims
+    it for a print batch, whose file can be made again: it is not tried again by itself.
     """
     now = now or datetime.now(UTC)
     case = locked_case_of(session, found.delivery.case_id)
@@ -142,7 +151,7 @@ def claim(session: Session, found: Standing, actor: Actor, *, now: datetime | No
     if (seen.state, seen.attempt) != (found.state, found.attempt):
         return None
     attempt = found.attempt + 1
-    _add(session, case, found.delivery, attempt, "started", actor, now, now, {}, None)
+    _add(session, case, found.delivery, attempt, event, actor, now, now, details or {}, None)
     return attempt
 
 
@@ -193,6 +202,27 @@ def record_delivery(
     if known is not None:
         return known
     return _add(session, case, delivery, attempt, event, actor, at, now, details or {}, proof)
+
+
+def note_receipt(session: Session, notice: Notice, actor: Actor, *, how: str, now: datetime | None = None) -> bool:
+    """The owner has shown to have the notice, by opening it with its number or answering it: proof of receipt.
+
+    Entered at the last delivery that was sent; nothing where none was, or receipt is on record already.
+    """
+    now = now or datetime.now(UTC)
+    if first_event(session, notice, "delivered") is not None:
+        return False
+    sent = session.scalars(
+        select(Delivery)
+        .join(DeliveryEvent, DeliveryEvent.delivery_id == Delivery.id)
+        .where(Delivery.notice_id == notice.id, DeliveryEvent.event == "sent")
+        .order_by(Delivery.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if sent is None:
+        return False
+    record_delivery(session, sent, "delivered", actor, details={"how": how}, now=now)
+    return True
 
 
 def deliveries_of(session: Session, case: Case) -> list[Standing]:

@@ -496,7 +496,7 @@ class DeliveryEvent(Base):
     attempt: Mapped[int]
     """1 for the first."""
     event: Mapped[str] = mapped_column(String(32))
-    """``started``, ``sent``, ``failed``, ``delivered``, ``returned`` or ``cancelled``."""
+    """``started``, ``printed``, ``sent``, ``failed``, ``delivered``, ``returned`` or ``cancelled``."""
     at: Mapped[datetime]
     """When it happened; for ``delivered`` the moment clocks may start from."""
     recorded_at: Mapped[datetime]
