@@ -21,8 +21,8 @@ from etle.law.answers import AnswerKind, answers_on
 CHANNELS = ("portal", "post", "counter", "phone")
 MAX_STATEMENT = 4000
 _MAX_DETAIL = 300
-_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
-_PHONE = re.compile(r"\+?[0-9][0-9 ()-]{5,24}")
+EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
+PHONE = re.compile(r"\+?[0-9][0-9 ()-]{5,24}")
 
 
 def owner_actor(notice: Notice) -> Actor:
@@ -174,8 +174,8 @@ def _contact(given: Mapping[str, str]) -> Mapping[str, str]:
     known = {name: value.strip() for name, value in given.items() if value and value.strip()}
     if unknown := set(known) - {"email", "phone"}:
         raise ProcessError("unknown contact", where=", ".join(sorted(unknown)), remedy="Give email or phone")
-    if "email" in known and not _EMAIL.fullmatch(known["email"]):
+    if "email" in known and not EMAIL.fullmatch(known["email"]):
         raise ProcessError("not an e-mail address", where="email", remedy="Correct it or leave it out")
-    if "phone" in known and not _PHONE.fullmatch(known["phone"]):
+    if "phone" in known and not PHONE.fullmatch(known["phone"]):
         raise ProcessError("not a telephone number", where="phone", remedy="Correct it or leave it out")
     return known

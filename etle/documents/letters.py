@@ -131,7 +131,7 @@ def render_confirmation(letter: Letter, answers: Sequence[AnswerKind], clock: Cl
     """
     words = Words(letter_texts(), letter.english)
     texts = words.texts
-    url = f"{letter.head.public_url.rstrip('/')}/"
+    url = f"{letter.head.public_url.rstrip('/')}/owner"
     ways: list[tuple[Cell, Cell]] = []
     if clock is not None:
         said = words.both(clock_words(clock, "id"), clock_words(clock, "en"), bold=True)
@@ -172,7 +172,7 @@ def render_tilang(letter: Letter, law: Offence, terms: PaymentTerms, answered: s
         EvidenceError: case.json or a picture is missing or altered.
     """
     words = Words(letter_texts(), letter.english)
-    url = f"{letter.head.public_url.rstrip('/')}/"
+    url = f"{letter.head.public_url.rstrip('/')}/owner"
     zone = str(letter.facts["site"]["time_zone"])
     how: list[Flowable]
     if terms.account:

@@ -27,6 +27,7 @@ from etle.web.api.problems import problems
 from etle.web.board import routes as board
 from etle.web.complaints import routes as complaints
 from etle.web.errors import install_error_handlers
+from etle.web.owner import routes as owner
 from etle.web.pages import desk
 from etle.web.pages import routes as pages
 from etle.web.pages.render import check_texts
@@ -43,6 +44,7 @@ _TAGS = [
     {"name": "webhooks", "description": "For administrators: programs that are told of state changes."},
     {"name": "audit", "description": "Who did what to which case, when."},
     {"name": "complaints", "description": "What the public complains of, and the answers."},
+    {"name": "payments", "description": "What a bank reports."},
     {"name": "operations", "description": "What cameras and signal controllers report."},
     {"name": "service", "description": "For whoever runs the server."},
 ]
@@ -91,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
         *(account.router, pages.public, pages.private),
     )
     areas = (desk.private, board.operations, board.pages, complaints.api, complaints.pages)
-    for router in (*own, *areas):
+    for router in (*own, *areas, owner.bank, owner.pages):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")
     check_policy(app)

@@ -38,6 +38,7 @@ VALUES = {
     "complaint": "ADU-2026-000001",
     "review": "1",
     "view_id": "1",
+    "letter": "1",
 }
 """What stands for a path parameter; a route with another one adds it here."""
 QUERY: dict[str, str] = {"GET /board/stream": "?after=0.0&seconds=0"}
