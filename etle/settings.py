@@ -136,6 +136,9 @@ class Settings(BaseSettings):
         str,
         Field(description="Private networks that webhooks may reach, e.g. `10.0.0.0/8`; default: public addresses."),
     ] = ""
+    shutdown_seconds: Annotated[
+        int, Field(ge=1, le=600, description="How long requests under way are let finish when the server ends.")
+    ] = 30
     rate_factor: Annotated[
         float, Field(gt=0, le=1e6, description="Multiplies the rate limits of etle/web/data/access.yaml.")
     ] = 1.0

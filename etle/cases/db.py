@@ -122,6 +122,8 @@ def _open(url: str, *, create: bool, busy_timeout_s: float) -> tuple[Database, U
 
 def _engine(url: URL, busy_timeout_s: float) -> Engine:
     options: dict[str, object] = {
+        # what is stored must not get into logs with an error
+        "hide_parameters": True,
         # NaN is no JSON: a value that cannot be read back must not be written.
         "json_serializer": functools.partial(json.dumps, ensure_ascii=False, allow_nan=False),
     }

@@ -414,6 +414,12 @@ def get_case(session: Session, number_or_key: str) -> Case | None:
     ).one_or_none()
 
 
+def count_by_state(session: Session) -> dict[str, int]:
+    """How many cases are in each state that has any; read from the index of states."""
+    rows = session.execute(select(Case.state, func.count()).group_by(Case.state))
+    return {row.state: row[1] for row in rows}
+
+
 def site_of_case(session: Session, number_or_key: str) -> str | None:
     """Identifier of the site of a case by its number or its key; None where there is no such case."""
     name = number_or_key.strip()

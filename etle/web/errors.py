@@ -61,7 +61,7 @@ def install_error_handlers(app: FastAPI) -> None:
         if isinstance(error, EvidenceError):
             detail = f"{Path(error.where).name}: {error.what}. {error.remedy}"
         if status >= 500:  # where things lie on the server is no business of a browser
-            LOG.error("%s %s: %s", request.method, request.url.path, error)
+            LOG.error("%s: %s", type(error).__name__, error.what)
             detail = f"{error.what}."
         return _answer(request, status, detail)
 
@@ -72,7 +72,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def _answer(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
     path = request.url.path
-    if path.startswith("/api/") or path == "/healthz":
+    if path.startswith("/api/") or path in ("/healthz", "/readyz", "/metrics"):
         problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
         return JSONResponse(problem.model_dump(), status, headers, media_type="application/problem+json")
     if status == 401:

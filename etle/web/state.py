@@ -20,6 +20,7 @@ from etle.cases.second_factor import LockRule
 from etle.cases.tokens import token_holder, touch_token
 from etle.cases.users import Level, live_session, touch_session
 from etle.settings import Settings
+from etle.web.observe import Metrics
 from etle.web.rates import Rate, RateLimiter
 
 TOUCH_AFTER = timedelta(seconds=60)
@@ -110,6 +111,9 @@ class AppState:
     database: Database
     throttle: LoginThrottle = field(default_factory=LoginThrottle)
     rates: RateLimiter = field(default_factory=RateLimiter)
+    metrics: Metrics = field(default_factory=Metrics)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the server was told to end: streams end, and it is no longer ready."""
 
     def rate_of(self, rate: Rate) -> Rate:
         """A rate of the policy, as this deployment stretches it (``ETLE_RATE_FACTOR``)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -109,7 +110,7 @@ def board_state(request: Request) -> BoardState:
     """The board's part of the application."""
     state = request.app.state
     if not hasattr(state, "board"):
-        state.board = BoardState()
+        state.board = BoardState(state.etle.stopping)
     board = state.board
     assert isinstance(board, BoardState)
     return board
@@ -118,8 +119,8 @@ def board_state(request: Request) -> BoardState:
 class BoardState:
     """What all streams of one server process share."""
 
-    def __init__(self) -> None:
-        self.streams = feed.Streams()
+    def __init__(self, stopping: threading.Event) -> None:
+        self.streams = feed.Streams(stopping=stopping)
         self.figures = views.Cached(feed.FIGURES_S)
 
 
