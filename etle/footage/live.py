@@ -48,6 +48,8 @@ _GAP, _STEPS = 3.0, 50
 _LOOK_S = 2.0
 """Keyframes are decoded this often at most, to see whether they can be."""
 _BAD_LOOKS = 2
+_MISSED = 3.0
+"""Without a keyframe for so many times their longest distance so far, pictures are not whole any more."""
 _STREAM_OPTIONS = {"rtsp_transport": "tcp", "max_delay": "500000"}
 _FRAGMENTED = "frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented+negative_cts_offsets"
 
@@ -293,7 +295,7 @@ class Receiver:
                         self.health.missing += round(step_s / usual_s) - 1
                 last_s = sent_s
                 self.health.corrupt += int(packet.is_corrupt)
-                trouble = looker.look(packet, now, self.health)
+                trouble = looker.look(packet, t_s, now, self.health)
                 if trouble:
                     self.health.become("corrupted", trouble)
                 elif self.health.state != "corrupted" or looker.fine:
@@ -551,33 +553,44 @@ class _ChunkWriter:
 
 
 class _KeyframeLooker:
-    """Decodes a keyframe now and then to see that there is a picture in it."""
+    """Decodes a keyframe now and then to see that there is a picture in it, and misses keyframes that do not come."""
 
     def __init__(self, stream: VideoStream) -> None:
         self._template = stream
         self._next = 0.0
         self._bad = 0
-        self._last: Any = None
+        self._last_key_s: float | None = None
+        self._step_s = 0.0
         self.fine = True
+        """Whether the latest keyframe could be decoded, and came in time."""
 
-    def look(self, packet: Packet[Any], now: float, health: StreamHealth) -> str:
+    def look(self, packet: Packet[Any], t_s: float, now: float, health: StreamHealth) -> str:
         """What is wrong with the stream's pictures; empty where nothing is known to be."""
-        if not packet.is_keyframe or now < self._next:
-            return "" if self._bad < _BAD_LOOKS else "keyframes cannot be decoded"
-        self._next = now + _LOOK_S
+        if packet.is_keyframe:
+            distance_s = 0.0 if self._last_key_s is None else t_s - self._last_key_s
+            if distance_s > 0 and (not self._step_s or distance_s < _MISSED * self._step_s):
+                self._step_s = max(self._step_s, distance_s)
+            self._last_key_s = t_s
+            if now >= self._next:
+                self._next = now + _LOOK_S
+                self._decode(packet, health)
+        elif self._last_key_s is not None and self._step_s:
+            if t_s - self._last_key_s > _MISSED * self._step_s:
+                self.fine = False
+                return f"no keyframe for {t_s - self._last_key_s:.0f} s"
+        return "" if self._bad < _BAD_LOOKS else "keyframes cannot be decoded"
+
+    def _decode(self, packet: Packet[Any], health: StreamHealth) -> None:
         try:
             decoder: Any = av.CodecContext.create(self._template.codec_context.name, "r")
             decoder.extradata = self._template.codec_context.extradata
             decoder.thread_count = 1
-            alone = Packet(bytes(packet))
-            pictures = [*decoder.decode(alone), *decoder.decode(None)]
-            good = bool(pictures) and not any(picture.is_corrupt for picture in pictures)
+            pictures = [*decoder.decode(Packet(bytes(packet))), *decoder.decode(None)]
+            self.fine = bool(pictures) and not any(picture.is_corrupt for picture in pictures)
         except (av.error.FFmpegError, ValueError):
-            good = False
-        self.fine = good
-        self._bad = 0 if good else self._bad + 1
-        health.corrupt += int(not good)
-        return "" if self._bad < _BAD_LOOKS else "keyframes cannot be decoded"
+            self.fine = False
+        self._bad = 0 if self.fine else self._bad + 1
+        health.corrupt += int(not self.fine)
 
 
 def sidecar_of(chunk: Path) -> Path:

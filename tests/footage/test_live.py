@@ -195,3 +195,44 @@ def test_passwords_stay_out_of_messages() -> None:
 def test_only_rtsp_and_files_are_watched(address: str) -> None:
     with pytest.raises(InputError):
         check_address(address)
+
+
+def states_of(spoilt: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[set[str], live.StreamHealth]:
+    states = set()
+    become = live.StreamHealth.become
+
+    def note(self, state: str, detail: str = "") -> None:
+        states.add(f"{state}: {detail}")
+        become(self, state, detail)
+
+    monkeypatch.setattr(live.StreamHealth, "become", note)
+    monkeypatch.setattr(live, "_LOOK_S", 0.0)
+    _, health = receive(spoilt, out)
+    return states, health
+
+
+def test_keyframes_that_cannot_be_decoded_are_noticed(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytearray(recording.read_bytes())
+    with av.open(str(recording)) as container:
+        keys = [(p.pos, p.size) for p in container.demux(container.streams.video[0]) if p.is_keyframe and p.size]
+    for position, size in keys[3:6]:
+        content[position + 12 : position + size] = np.random.default_rng(1).bytes(size - 12)
+    (tmp_path / "spoilt.mp4").write_bytes(content)
+    states, health = states_of(tmp_path / "spoilt.mp4", tmp_path / "out", monkeypatch)
+    assert {"live: ", "corrupted: keyframes cannot be decoded", "ended: the file ended"} <= states
+    assert health.corrupt == 3
+
+
+def test_keyframes_that_do_not_come_are_missed(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytearray(recording.read_bytes())
+    begin, end = content.find(b"mdat") + 4, content.rfind(b"moov") - 4
+    third = begin + (end - begin) // 3
+    content[third:end] = bytes(end - third)
+    (tmp_path / "spoilt.mp4").write_bytes(content)
+    states, _ = states_of(tmp_path / "spoilt.mp4", tmp_path / "out", monkeypatch)
+    assert "live: " in states
+    assert any(state.startswith("corrupted: no keyframe for") for state in states)
