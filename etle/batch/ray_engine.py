@@ -248,6 +248,12 @@ class RayEngine:
         with contextlib.suppress(EtleError):
             clean_up(self._database, self._workshop.settings, sweep=self._cut_off)
 
+    def tend(self) -> None:
+        """See to the workers: as many as the cluster has processors, models loaded; :meth:`run` does so by itself."""
+        self._look_round()
+        for _ in self._listen():
+            pass
+
     def close(self) -> None:
         """Leave the cluster."""
         self._ray.shutdown()

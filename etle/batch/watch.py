@@ -352,9 +352,6 @@ class Watch:
 
     def _jobs(self) -> Iterator[Chunk | Later]:
         while True:
-            if self._deadline is not None and time.monotonic() > self._deadline:
-                for line in self._lines.values():
-                    line.receiver.stop()
             # asked before the queue is looked at: a last chunk may come in between
             alive = any(line.receiver.alive for line in self._lines.values())
             with self._lock:
@@ -405,6 +402,9 @@ class Watch:
 
     def _tell(self) -> None:
         while not self._over.wait(HEALTH_S):
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                for line in self._lines.values():
+                    line.receiver.stop()
             self._write_health()
 
     def _write_health(self) -> None:

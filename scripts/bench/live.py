@@ -2,9 +2,9 @@
 
     python -m scripts.bench.live --streams 8 --minutes 10 sample_footage/*/*.mp4
 
-Every recording needs a site file ``site.yaml`` beside it, or ``--site``; streams take them in turn and play them over and over at the
-pace of life. After the time is over what was received is looked at to its end; the lag of that end tells whether the
-machine kept up. Memory of the command and its workers is sampled every five seconds.
+Every recording needs a site file ``site.yaml`` beside it, or ``--site``; streams take them in turn and play them over
+and over at the pace of life. After the time is over what was received is looked at to its end; its lag tells
+whether the machine kept up. Memory of the command and its workers is sampled every second.
 """
 
 from __future__ import annotations
