@@ -2,8 +2,8 @@
 
     python -m scripts.bench.ray_cluster --clips 16 --database postgresql+psycopg://postgres@127.0.0.1:5432/etle
 
-Each machine is a Ray node with one processor (``ray.cluster_utils``). On one computer both share its cores, so looking is
-replaced by waiting (``--wait-ms`` a picture): what is measured is what the engine makes of machines that are busy, not
+Each machine is a Ray node with one processor (``ray.cluster_utils``). On one computer both share its cores, so looking
+is replaced by waiting (``--wait-ms`` a picture): measured is what the engine makes of machines that are busy, not
 how many cores this computer has to spare. ``--wait-ms 0`` computes instead. Runs take turns, one machine and two;
 every run begins with an empty store. The cases of all runs must be the same.
 """
@@ -41,6 +41,7 @@ class WaitingDetector(synthetic.ColourDetector):
         self._wait_s = wait_s
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """Wait, then find the drawn vehicles."""
         time.sleep(self._wait_s * len(images))
         return super().detect(images)
 
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("--database")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join((str(Path.cwd()), os.environ.get("PYTHONPATH", "")))
-    os.environ["RAY_worker_niceness"] = "0"  # 15 by itself: starved where other work goes on
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's name; 15 by itself, starved beside other work
     folder = Path(tempfile.mkdtemp(prefix="etle-ray-clips-"))
     site = synthetic.write_site(folder / "site.yaml")
     magenta, _, _, cyan = synthetic.CARS
@@ -120,7 +121,8 @@ def main() -> None:
             seen.add(tuple(keys))
             print(
                 f"{machines} machine{'s' if machines > 1 else ''}: {wall_s:.1f} s for {options.clips} recordings, "
-                f"{len(keys)} cases; this process {cpu_s:.1f} CPU s; {lost} workers lost; load {os.getloadavg()[0]:.1f}",
+                f"{len(keys)} cases; this process {cpu_s:.1f} CPU s; {lost} workers lost; "
+                f"load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
     print(
