@@ -31,6 +31,7 @@ from etle.web.complaints import routes as complaints
 from etle.web.dispatch import Dispatcher
 from etle.web.errors import install_error_handlers
 from etle.web.observe import ObserveMiddleware, log_config
+from etle.web.owner import desk as owner_desk
 from etle.web.owner import routes as owner
 from etle.web.pages import desk
 from etle.web.pages import routes as pages
@@ -105,7 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         *(account.router, pages.public, pages.private),
     )
     areas = (desk.private, board.operations, board.pages, complaints.api, complaints.pages)
-    for router in (*own, *areas, owner.bank, owner.pages):
+    for router in (*own, *areas, owner.bank, owner.pages, owner_desk.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")
     check_policy(app)

@@ -39,6 +39,7 @@ VALUES = {
     "review": "1",
     "view_id": "1",
     "letter": "1",
+    "file_id": "1",
 }
 """What stands for a path parameter; a route with another one adds it here."""
 QUERY: dict[str, str] = {"GET /board/stream": "?after=0.0&seconds=0"}

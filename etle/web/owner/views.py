@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from etle.documents.facts import Row, measurement_rows
 from etle.documents.issue import deadline_rules
 from etle.documents.letters import last_day, rupiah
 from etle.documents.texts import Language, local_time
-from etle.law.answers import AnswerKind
+from etle.law.answers import AnswerKind, load_answers
 from etle.settings import Settings
 from etle.web.i18n import N_, Words
 from etle.web.owner.explain import explain
@@ -174,8 +175,7 @@ def owner_view(
         choices=tuple(_choice(one, words) for one in open_answers(session, notice, now=now).values()),
         answer_by=_answer_by(session, settings, case, words, now),
         answers=tuple(
-            (at(one.answered_at), _answer_name(one.answer, language), one.statement)
-            for one in answers_of(session, case)
+            (at(one.answered_at), answer_name(one.answer, language), one.statement) for one in answers_of(session, case)
         ),
         files=tuple((at(one.received_at), one.name) for one in files_of(session, case)),
         may_add_files=case.state in ("notified", "confirmed", "disputed", "unanswered", "contested"),
@@ -202,10 +202,14 @@ def _choice(one: AnswerKind, words: Words) -> Choice:
     )
 
 
-def _answer_name(code: str, language: Language) -> str:
-    from etle.law.answers import load_answers
+@functools.cache
+def _answers() -> dict[str, tuple[AnswerKind, ...]]:
+    return load_answers()
 
-    versions = load_answers().get(code)
+
+def answer_name(code: str, language: Language) -> str:
+    """What an answer is called."""
+    versions = _answers().get(code)
     if not versions:
         return code
     return versions[-1].title_id if language == "id" else versions[-1].title_en
