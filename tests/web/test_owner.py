@@ -402,3 +402,60 @@ def test_measurements_in_plain_words(kind: str, language: Any) -> None:
     assert (number.replace(".", ",") if language == "id" else number) in said
     assert "%" not in said.replace("95 %", "")
     assert explain(facts | {"measurements": {}}, Words(language)) == ()
+
+
+def _at_the_desk(portal: Portal, role: str) -> tuple[TestClient, str]:
+    from etle.cases.users import add_user
+    from tests.web.conftest import PASSWORD
+
+    with portal.database.session() as session:
+        add_user(session, f"the-{role}", PASSWORD, role)
+    client = portal.client()
+    assert client.post("/api/v1/login", json={"name": f"the-{role}", "password": PASSWORD}).status_code == 200
+    return client, token_of(client.get("/letters?lang=en").text)
+
+
+def test_the_desk_reads_the_answer_and_drops_the_case(portal: Portal) -> None:
+    owner = portal.owner()
+    sent = [("files", ("mobil.jpg", photo(), "image/jpeg"))]
+    assert answer(owner, "not_my_vehicle", files=sent, statement="It is <red>.").status_code == 303
+    officer, token = _at_the_desk(portal, "officer")
+    page = officer.get("/letters?state=disputed&lang=en").text
+    number = re.search(r"/letters/(ETLE-[0-9-]+)", page)
+    assert number is not None
+    url = f"/letters/{number[1]}"
+    page = officer.get(url).text
+    assert "It is &lt;red&gt;." in page
+    assert officer.get(f"{url}/file/1").headers["content-type"] == "image/jpeg"
+    assert officer.get(f"{url}/file/9").status_code == 404
+    assert officer.get(f"{url}/letter/1").content.startswith(b"%PDF-")
+    assert 'value="withdraw"' not in page
+    version = re.search(r'name="version" value="(\d+)"', page)
+    assert version is not None
+    drop = {"form_token": token, "action": "withdraw", "version": version[1], "reason": "plate_unreadable"}
+    refused = officer.post(url, data=drop)
+    assert refused.status_code == 422
+    assert "supervisor" in refused.text
+    supervisor, drop["form_token"] = _at_the_desk(portal, "supervisor")
+    reason = re.search(r'<option value="(\w+)">', supervisor.get(url).text.partition('name="reason"')[2])
+    assert reason is not None
+    drop |= {"reason": reason[1], "note": "another vehicle"}
+    dropped = supervisor.post(url, data=drop)
+    assert dropped.status_code == 303, dropped.text
+    written = supervisor.post(url, data={"form_token": drop["form_token"], "action": "rejection"})
+    assert written.status_code == 303, written.text
+    assert "Dropped. You need not do or pay anything" in owner.get("/owner/case").text
+    assert verify_store(portal.database).faults == ()
+
+
+def test_the_desk_goes_on_to_the_ticket_and_the_end(portal: Portal) -> None:
+    answer(portal.owner())
+    officer, token = _at_the_desk(portal, "officer")
+    url = "/letters/ETLE-2026-000001"
+    assert officer.post(url, data={"form_token": token, "action": "close", "version": "1"}).status_code == 422
+    assert officer.post(url, data={"form_token": token, "action": "ticket"}).status_code == 303
+    assert portal.state() == "ticketed"
+    assert "Rp" in officer.get(url).text
+    asked = officer.post(url, data={"form_token": token, "action": "check"})
+    assert asked.status_code == 422, "there is no register here, and one line says so"
+    assert "there is no vehicle register" in asked.text
