@@ -146,8 +146,22 @@
       video.play().catch(() => {});
     }
   };
-  // a little past the middle of the next picture's time, so that rounding cannot show the same one again
-  const step = (direction) => jump(at_s + direction * frame_s + 0.25 * frame_s);
+  // Frames may be further apart than thought: where the picture stays, reach twice as far. What failed was less than one
+  // frame, so twice of it is less than two, and none is left out.
+  const step = (direction) => {
+    const from = at_s;
+    const go = (reach) => {
+      jump(from + direction * reach + 0.25 * frame_s);
+      const look = () =>
+        setTimeout(() => {
+          if (at_s === from) {
+            if (reach < 2 && video.currentTime < (video.duration || 0) && video.currentTime > 0) go(2 * reach);
+          } else if (direction > 0) frame_s = Math.min(at_s - from, 1);
+        }, 50);
+      video.addEventListener("seeked", look, { once: true });
+    };
+    go(frame_s);
+  };
 
   const actions = { play, back: () => step(-1), forward: () => step(1), overlay: () => press("overlay"), grid: () => press("grid") };
   player.addEventListener("click", (event) => {
