@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from etle.perception.boxes import iou_matrix
 from etle.perception.detector import Detector
 from etle.perception.plates.grammar import PlateGrammar
 from etle.perception.plates.quads import Quad, candidates, cut, quad_box, refine, surface
@@ -23,6 +24,8 @@ MIN_LEGIBLE = 0.5
 MIN_PROBABILITY = 0.02
 MAX_BOXES = 3
 """Plates looked at closely in one picture; a vehicle carries one on each end."""
+SAME_PLACE = 0.3
+"""Looks whose boxes overlap by this much (intersection over union) show the same plate."""
 CONTAINED = 0.6
 """A reading that is part of another one, which is at least this share as probable, was cut off and does not count."""
 WIDER = (0.12, 0.30)
@@ -76,14 +79,21 @@ def look(image: Image, reader: CropReader, grammar: PlateGrammar) -> Look | None
     more = best_look(image, _with_wider(candidates(image)), reader, grammar)
     both = [one for one in (best, more) if one is not None]
     first = max(both, key=lambda one: one.reading.rank, default=None)
-    if first is None or first.reading.probability >= reader.accept:
+    if first is None:
+        return None
+    first = Look(_beside(first, both), first.quad)
+    if first.reading.probability >= reader.accept:
         return first
     closer = [*surface(image, first.quad), *_around(first.quad)]
     return best_look(image, [first.quad, *closer], reader, grammar) or first
 
 
 def best_look(image: Image, quads: Sequence[Quad], reader: CropReader, grammar: PlateGrammar) -> Look | None:
-    """The most probable reading of several quads of one picture, cut-off ones left out; None where none is one."""
+    """The most probable reading of several quads of one picture, cut-off ones left out; None where none is one.
+
+    The best of many looks is surer than it should be. Where another look at the same place says another text, both
+    cannot be right, and the certainty that is left is shared by their odds.
+    """
     if not quads:
         return None
     readings = reader.read_crops([cut(image, quad) for quad in quads], grammar)
@@ -102,7 +112,26 @@ def best_look(image: Image, quads: Sequence[Quad], reader: CropReader, grammar: 
             for other in looks
         )
     ]
-    return max(whole, key=lambda one: one.reading.rank, default=None)
+    best = max(whole, key=lambda one: one.reading.rank, default=None)
+    return None if best is None else Look(_beside(best, whole), best.quad)
+
+
+def _beside(best: Look, looks: Sequence[Look]) -> CropReading:
+    """The best reading with the probability it has beside what other looks at the same plate say."""
+    overlaps = iou_matrix(np.array([best.box_px]), np.array([other.box_px for other in looks]))[0]
+    contrary = max(
+        (
+            other.reading.probability
+            for other, overlap in zip(looks, overlaps, strict=True)
+            if other.reading.text != best.reading.text and overlap >= SAME_PLACE
+        ),
+        default=0.0,
+    )
+    ours = best.reading.probability
+    # of two texts that exclude each other, seen in looks taken as independent: p (1 - q) against q (1 - p)
+    for_it, against = ours * (1 - contrary), contrary * (1 - ours)
+    shared = min(ours, for_it / (for_it + against)) if against > 0 else ours
+    return best.reading.at(shared)
 
 
 def _around(quad: Quad) -> list[Quad]:

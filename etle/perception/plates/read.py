@@ -449,8 +449,16 @@ def _crop_plate(
     if reading.text and reading.probability < reader.accept:  # cut loosely, perhaps: the row of lettering itself
         whole = (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
         closer = best_look(pixels, [box_quad(whole), *refine(pixels, whole)[1:]], reader, grammar)
-        reading = closer.reading if closer is not None and closer.reading.rank > reading.rank else reading
+        if closer is not None and closer.reading.rank > reading.rank:
+            reading = _of_two(closer.reading, reading)
     return _accepted(name, reading, reader, grammar, min_confidence)
+
+
+def _of_two(surer: CropReading, other: CropReading) -> CropReading:
+    """The surer of two readings of one crop; where they contradict each other it is as probable as both make it."""
+    if surer.text == other.text or other.probability < 0.5:
+        return surer
+    return surer.at((surer.probability + dict(other.alternatives).get(surer.text, 0.0)) / 2)
 
 
 def _accepted(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -69,6 +71,18 @@ class CropReading:
     def rank(self) -> tuple[float, float]:
         """For choosing among several cuts of one plate: larger is better."""
         return (self.probability, self.legible)
+
+    def at(self, probability: float) -> CropReading:
+        """The same reading held less probable (0 to 1), its characters in the same proportion."""
+        if not 0 < self.probability < 1 or probability >= self.probability:
+            return self
+        power = math.log(max(1e-9, probability)) / math.log(self.probability)
+        return dataclasses.replace(
+            self,
+            probability=probability,
+            char_probs=tuple(value**power for value in self.char_probs),
+            margin=self.margin * probability / self.probability,
+        )
 
 
 class PlateFinder(Protocol):

@@ -35,7 +35,7 @@ def main() -> None:
     command = commands.add_parser("calibrate")
     command.add_argument("checkpoint", type=Path, help="the network to ship")
     command.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
-    command.add_argument("--name", default="etle-plates-1")
+    command.add_argument("--name", default="etle-plates-2")
     command.add_argument("--folds", type=Path, nargs=5, help="checkpoints tuned without part 0 .. 4")
     command.add_argument("--drawn-only", type=Path, help="checkpoint that saw no real plate")
     command.add_argument("--report", type=Path, help="where the figures go (JSON)")
