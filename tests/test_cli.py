@@ -313,3 +313,28 @@ def test_version(run) -> None:
     from etle import __version__
 
     assert run("--version")[1].strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("watch", "http://camera/stream.m3u8", "--site", "SITE"), "http:// is not watched"),
+        (("watch", "nowhere.mp4", "--site", "SITE"), "there is no such file"),
+        (("watch", "rtsp://user:secret@camera/1"), "no site file for this stream"),
+        (("watch", "cameras.yaml"), "not a list of cameras"),
+        (("process", "@nowhere.txt"), "the list cannot be read"),
+        (
+            ("process", "CLIP", "CLIP2", "--site", "SITE", "--start", "2026-11-23T10:00:00"),
+            "--start names one time but 2",
+        ),
+    ],
+)
+def test_streams_and_lists_that_cannot_be_used_are_one_line(
+    made: Path, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"SITE": made / "site.yaml", "CLIP": made / "clip.mp4", "CLIP2": made / "other.mp4"}
+    code, _, err = run(*(names.get(word, word) for word in arguments))
+    assert code == 3
+    assert says in one_line(err)
+    assert "secret" not in err

@@ -141,23 +141,52 @@ def journal(
     """
     folder = journal_folder(settings)
     path = folder / f"{recording_sha256[:32]}-{hashlib.sha256(site_id.encode()).hexdigest()[:8]}.jsonl"
+    descriptor = _taken(path, waiting)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        sync_directory(folder)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waiting()
-                time.sleep(_WAIT_S)
         yield Journal(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _taken(path: Path, waiting: Callable[[], object]) -> int:
+    """Open a journal and lock it; anew where whoever had it before has deleted it."""
+    while True:
+        descriptor = _opened(path)
+        try:
+            while not _locked(descriptor):
+                waiting()
+                time.sleep(_WAIT_S)
+            if _is(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return descriptor
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def journal_folder(settings: Settings) -> Path:

@@ -31,7 +31,7 @@ from etle.batch.tools import build_tools
 from etle.cases.db import Database, open_database
 from etle.cases.operations import CameraReport, register_site, report
 from etle.cases.store import NewCase, stored_elsewhere
-from etle.errors import EtleError, InputError
+from etle.errors import EtleError, InputError, StoreError
 from etle.footage.live import ChunkFacts, LiveOptions, Receiver, as_row, check_address, left_over, masked, sidecar_of
 from etle.pipeline import ProposedCase, Tools, process_recording
 from etle.settings import Settings
@@ -43,6 +43,8 @@ MARGIN_S = 1.0
 HEALTH_S = 1.0
 REPORT_S = 10.0
 """The operations centre hears from each camera this often, and at once when its state changes."""
+STORE_AGAIN_S = 30.0
+"""A chunk that could not be stored is tried again after so long."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _BOARD = {"live": "live", "corrupted": "degraded", "stalled": "stalled"}
 _LATE_CHUNKS = 3
@@ -241,6 +243,8 @@ class _Line:
     faults: list[str] = field(default_factory=list)
     """What was wrong with the latest chunk."""
     last_error: str = ""
+    not_before: float = 0.0
+    """The store could not be used: its chunks wait until then (monotonic)."""
     reported: tuple[str, float] = ("", 0.0)
 
 
@@ -356,7 +360,8 @@ class Watch:
             alive = any(line.receiver.alive for line in self._lines.values())
             with self._lock:
                 chunk = self._next()
-                waiting = any(line.waiting for line in self._lines.values())
+                # what cannot be stored now stays on the disk for the next run
+                waiting = any(line.waiting and (alive or not line.not_before) for line in self._lines.values())
             if chunk is not None:
                 yield chunk
             elif alive or waiting:
@@ -366,7 +371,8 @@ class Watch:
 
     def _next(self) -> Chunk | None:
         """The chunk that waits longest, of a camera none of whose chunks is being looked at: they go in order."""
-        free = [line for line in self._lines.values() if line.waiting and not line.busy]
+        now = time.monotonic()
+        free = [line for line in self._lines.values() if line.waiting and not line.busy and now >= line.not_before]
         if not free:
             return None
         line = min(free, key=lambda one: one.waiting[0].path.name.rsplit("-", 1)[-1])
@@ -380,7 +386,12 @@ class Watch:
         with self._lock:
             line = self._lines[chunk.camera]
             line.busy = False
-            if outcome.state is FileState.FAILED:
+            line.not_before = 0.0
+            if isinstance(outcome.error, StoreError):
+                line.last_error = str(outcome.error)
+                line.not_before = time.monotonic() + STORE_AGAIN_S
+                line.waiting.appendleft(chunk)
+            elif outcome.state is FileState.FAILED:
                 line.failed_chunks += 1
                 line.last_error = str(outcome.error)
                 self._put_aside(chunk)

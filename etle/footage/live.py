@@ -512,6 +512,8 @@ class _ChunkWriter:
         self._facts(math.inf).write(self._sidecar())
         options = {"movflags": _FRAGMENTED, "video_track_timescale": str(self._base.denominator), "fflags": "+bitexact"}
         self._output = av.open(str(self._path), "w", format="mp4", options=options)
+        # so that no two chunks are the same file, whatever two cameras show
+        self._output.metadata["comment"] = self._path.name.removesuffix(".mp4.part")
         self._copied = self._output.add_stream_from_template(self._opened.template, opaque=True)
         self._last_dts = -(1 << 62)
         for one in lead:

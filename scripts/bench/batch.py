@@ -83,8 +83,8 @@ def damage(path: Path, way: str, whole: bytes, rng: random.Random) -> None:
     elif way == "half":
         path.write_bytes(whole[: len(whole) // 2])
     elif way == "no index":
-        at = whole.rfind(b"moov")
-        path.write_bytes(whole[:at] + b"free" + whole[at + 4 :])
+        # cut off, not renamed: FFmpeg finds an index under another name
+        path.write_bytes(whole[: whole.rfind(b"moov") - 4])
     elif way == "zeros in the middle":
         begin = whole.find(b"mdat") + 4
         end = whole.rfind(b"moov")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -228,3 +229,26 @@ def test_two_batches_over_one_recording_take_turns(
         assert looked_at == []
     thread.join()
     assert states == [FileState.COMPLETE]
+
+
+def test_a_journal_that_was_deleted_while_somebody_waited_for_it_is_made_anew(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    first = journal(settings, "a" * 64, "site")
+    held = first.__enter__()
+    held.begin({})
+    waited = threading.Event()
+    found = []
+
+    def other() -> None:
+        with journal(settings, "a" * 64, "site", waiting=waited.set) as book:
+            found.append(book.cut_off)
+            book.begin({"x": 1})
+            found.append(book.path.exists())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert waited.wait(60)
+    held.forget()
+    first.__exit__(None, None, None)
+    thread.join(60)
+    assert found == [False, True]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from etle.batch.local import FileState, process_file
+from etle.batch.local import FileOutcome, FileState, process_file
+from etle.batch.pool import End, Ended
 from etle.batch.watch import Camera, Chunk, Watch, WatchWorkshop, cameras_of, process_chunk, watched
 from etle.cases.db import open_database
 from etle.cases.models import CameraState, Case
-from etle.errors import InputError
+from etle.errors import InputError, StoreError
 from etle.footage.live import ChunkFacts, LiveOptions, Receiver, sidecar_of
 from etle.settings import Settings
 from etle.site import load_site
@@ -119,6 +120,33 @@ def test_the_oldest_chunks_go_when_too_much_waits(made: Path, tmp_path: Path) ->
     [row] = live.figures()
     assert row["dropped_by"]["full spool"] == row["frames_received"] == 375
     assert list((settings.data_dir / "live" / "spool" / "cam").iterdir()) == []
+
+
+def test_a_store_that_is_away_costs_no_chunk(made: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    live = Watch(
+        [Camera("cam", str(made / "camera.mp4"), made / "site.yaml")],
+        WatchWorkshop(settings, build=synthetic.tools),
+        open_database(settings.resolved_database_url),
+        options=OPTIONS,
+    )
+    line = live._lines["cam"]
+    line.receiver.start()
+    assert line.receiver.join(120)
+    chunk = live._next()
+    assert chunk is not None
+    away = FileOutcome(chunk.path, FileState.FAILED, error=StoreError("the database server cannot be reached"))
+    assert live._done(Ended(chunk, End.DONE, away)).state is FileState.FAILED
+    assert chunk.path.exists()
+    assert line.waiting[0] == chunk
+    assert live._next() is None  # not at once
+    assert list(live._jobs()) == []  # and not for ever: the next run goes on with it
+    line.not_before = 0.0
+    assert live._next() == chunk
+    bad = FileOutcome(chunk.path, FileState.FAILED, error=InputError("holds no picture"))
+    live._done(Ended(chunk, End.DONE, bad))
+    assert not chunk.path.exists()
+    assert len(list((settings.data_dir / "live" / "failed").iterdir())) == 2
 
 
 def test_lists_of_cameras(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
