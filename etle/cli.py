@@ -23,6 +23,7 @@ from etle.cli_evidence import evidence_app
 from etle.cli_register import register_app
 from etle.cli_store import add_commands
 from etle.errors import EtleError, ExitCode, InputError
+from etle.pace import Pace
 from etle.settings import get_settings
 
 app = typer.Typer(
@@ -58,6 +59,10 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 SiteOption = Annotated[Path, typer.Option("--site", help="Site file (YAML) of the camera.")]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Detector weights; default: see `etle models list`.")]
+PaceOption = Annotated[
+    Literal["fast", "full"] | None,
+    typer.Option("--pace", help="`full`: the detector looks at every frame. Default: ETLE_PACE, which is `fast`."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -113,6 +118,7 @@ def process(
         Path | None,
         typer.Option("--report", help="Where the report goes (.html and .json); default: the data directory."),
     ] = None,
+    pace: PaceOption = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also look at recordings that an earlier run with the same inputs finished.")
     ] = False,
@@ -132,6 +138,8 @@ def process(
     if site is None and not any(str(clip).startswith("@") for clip in clips):
         raise typer.BadParameter("give the site file of the camera", param_hint="--site")
     settings = get_settings()
+    if pace is not None:
+        settings = settings.model_copy(update={"pace": pace})
     jobs = jobs_of(clips, site, _parse_start(start))
     sites = {path: load_site(path) for path in sites_of(jobs)}
     for path, loaded in sites.items():
@@ -277,7 +285,7 @@ def passages(
 
     loaded = load_site(site)
     with _bar() as bar:
-        rows = survey(clip, loaded, build_tools(settings, model), _frame_progress(bar, clip))
+        rows = survey(clip, loaded, build_tools(settings, model, pace=Pace.of("full")), _frame_progress(bar, clip))
     if json_lines:
         for row in rows:
             _print_json(row)
@@ -308,6 +316,7 @@ def evaluate(
     truth: Annotated[Path | None, typer.Option("--truth", help="Ground truth (JSON), for one recording.")] = None,
     model: ModelOption = None,
     json_out: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    pace: PaceOption = None,
     html_out: Annotated[Path | None, typer.Option("--html", help="Write a report with plots.")] = None,
 ) -> None:
     """Hold what the program finds in recordings against their ground truth."""
@@ -325,7 +334,7 @@ def evaluate(
             )
         else:
             jobs.append((clip, site, truth))
-    tools = build_tools(get_settings(), model)
+    tools = build_tools(get_settings(), model, pace=None if pace is None else Pace.of(pace))
     reports = []
     for clip, site_file, truth_file in jobs:
         with _bar() as bar:

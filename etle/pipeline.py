@@ -39,11 +39,12 @@ from etle.evidence.redact import (
     trim_masks,
 )
 from etle.evidence.seal import Ledger
+from etle.first_pass import SparingPass
 from etle.footage.clip import cut_clip
 from etle.footage.controller_log import ControllerLog
 from etle.footage.reader import FootageReader, StreamInfo, open_footage
 from etle.measure.continuity import break_at
-from etle.measure.crossing import LineCrossing, front_crossing
+from etle.measure.crossing import WINDOW_S, LineCrossing, front_crossing
 from etle.measure.ground import GroundPlane, ground_plane_of
 from etle.measure.manoeuvre import (
     Movement,
@@ -69,6 +70,7 @@ from etle.measure.refusal import Refusal, RefusalReason
 from etle.measure.same_vehicle import same_vehicle
 from etle.measure.signal_sources import ClockOffset, NoOffset, SignalSources, both_sources
 from etle.measure.speed import measure_speed
+from etle.pace import FULL, Pace
 from etle.perception.beacons import Beacons, find_beacons, sample
 from etle.perception.detector import Detector
 from etle.perception.health import HealthLimits, HealthMonitor, hidden_signal
@@ -83,6 +85,7 @@ from etle.rules import red_light, speeding, stop_line, wrong_way
 from etle.rules.base import Moment, Passage, SignalTimeline, Violation
 from etle.rules.suspension import SUSPENDS, suspended
 from etle.site import Lane, LoadedSite, Site, require_image_size
+from etle.suspects import UNSEEN_S, Span, joined, road_mask, spans_to_see
 from etle.types import (
     VEHICLE_LABELS,
     BoxPx,
@@ -103,11 +106,15 @@ Progress = Callable[[int, int | None, float], None]
 """Called with (frames done, frames in all or None, presentation time in seconds)."""
 
 MIN_TRACK_POINTS = 5
+SECOND_LOOKS = 5
+"""Rounds of second looks: each may bring vehicles to light that deserve one themselves; that soon ends."""
 CLIP_BEFORE_S = 6.0
 CLIP_AFTER_S = 6.0
 WHOLE_VEHICLE_S = 0.4
 """A picture that shows the whole vehicle may lie this much farther from the moment wanted than one that cuts it."""
 PLATE_FRAMES = 8
+PLATE_SHARE = 0.75
+"""Plates are read where a vehicle is at least 0.8 times as wide as it is ever seen; with some room for what that is."""
 REATTACHED_S = 0.3
 """A track that was lost for less than this and found where it was expected is not in doubt."""
 PLATE_AGREEING = 4
@@ -115,8 +122,8 @@ PLATE_AGREEING = 4
 JPEG_QUALITY = 92
 BYSTANDERS = VEHICLE_LABELS | {"bicycle", "person", "licence_plate"}
 """What is masked where it is not the accused vehicle."""
-MASKS_BEFORE_CLIP_S = 12.0
-"""A clip begins with the keyframe before its wanted start, which may lie this much earlier."""
+MASKS_AFTER_CLIP_S = 1.0
+"""A clip may end this much later than wanted, so that no picture in between is missing."""
 BEACONS_AROUND_S = 2.0
 """Beacons are looked for this long before and after an event."""
 FAULTS_NEAR_S = 60.0
@@ -143,6 +150,10 @@ class Tools:
     """Picture -> boxes of faces, to be masked; None masks no faces beyond people and two-wheelers as a whole."""
     redaction: RedactPolicy = field(default_factory=RedactPolicy)
     """What of the accused vehicle is masked in pictures for others."""
+    coarse_detector: Detector | None = None
+    """For looks that bear no measurement; None uses the detector itself."""
+    pace: Pace = FULL
+    """How closely recordings are looked at."""
     second_reader: Callable[[], TextReader | None] = lambda: None
     """Gives an independent second reader, asked for plates of cases only; None where there is none."""
 
@@ -200,7 +211,10 @@ class Analysis:
     untimed: frozenset[int] = frozenset()
     """Frames whose timestamp was estimated."""
     seen: Seen = field(default_factory=Seen)
-    """Where vehicles, people and plates were in every frame: what has to be masked in evidence."""
+    """Where vehicles, people and plates were in the frames that may be shown: what has to be masked in evidence."""
+    looks: Mapping[str, int] = field(default_factory=dict)
+    """Frames by how the detector looked at them: ``full``; at the fast pace ``sparse``, ``gated``, ``second``,
+    ``masks``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,43 +295,33 @@ def analyse(
     require_image_size(site, info.width, info.height, where=info.path)
     plane = plane or ground_plane_of(site, where=loaded.path)
     _require_traffic(loaded, plane)
-    tracker = Tracker(run_id, frame_size_px=(info.width, info.height))
     heads = [
-        SignalReader(
-            SignalHead(
-                head_id=h.id, box_px=h.box_px, layout=h.layout, lamps=tuple(SignalState(lamp) for lamp in h.lamps)
-            )
-        )
+        SignalHead(head_id=h.id, box_px=h.box_px, layout=h.layout, lamps=tuple(SignalState(lamp) for lamp in h.lamps))
         for h in site.signal_heads
     ]
-    observations: dict[str, list[SignalObservation]] = {h.id: [] for h in site.signal_heads}
     limits = _limits(site)
     health = HealthMonitor(limits, _reference_picture(loaded))
-    tracks: list[Track] = []
-    seen = Seen()
-    untimed: set[int] = set()
-    count, last_s = 0, 0.0
-    for frame in reader.frames():
-        [detections] = tools.detector.detect([frame.image])
-        tracker.update(frame.index, frame.t_s, [d for d in detections if d.label in VEHICLE_LABELS])
-        for head in heads:
-            observations[head.head.head_id].append(head.observe(frame))
-        seen.add(frame.index, (d for d in detections if d.label in BYSTANDERS))
-        health.observe(frame, (d.box_px for d in detections), reader.faults.damage)
-        if frame.pts_estimated:
-            untimed.add(frame.index)
-        tracks.extend(tracker.pop_finished())
-        count, last_s = count + 1, frame.t_s
-        if progress is not None:
-            progress(count, info.frame_count, frame.t_s)
+    sparing = None
+    if tools.pace.mode == "fast":
+        sparing = SparingPass(
+            reader,
+            tools.detector,
+            tools.coarse_detector or tools.detector,
+            heads,
+            health,
+            road_mask(site, plane, _axes(site)),
+            tools.pace,
+        )
+        sparing.scout(progress)
+        first = FirstPass(sparing.frame_count, sparing.last_s, sparing.observations, sparing.untimed)
+    else:
+        first = _every_frame(reader, tools, heads, health, run_id, progress)
+    count, last_s, untimed = first.frame_count, first.last_s, first.untimed
     if count == 0:
         raise FootageError("no frame could be decoded", where=info.path, remedy="Record it again or repair the file")
-    tracks.extend(tracker.finish())
-    tracks = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
-    marks = {t.track_id: tracker.pop_marks(t.track_id) for t in tracks}
     by_camera = {
         head_id: SignalTimeline(head_id, tuple(timeline(seen, source=f"camera:{head_id}")))
-        for head_id, seen in observations.items()
+        for head_id, seen in first.observations.items()
     }
     checks = health.faults(reader.key_times_s())
     if begun is not None:
@@ -330,27 +334,159 @@ def analyse(
     for head_id, line in timelines.items():
         checks += hidden_signal(head_id, line.intervals, limits)
     checks.sort(key=lambda fault: fault.start_s)
-    obscured = obscured_frames(tracks)
-    passages, violations, refused = judge_tracks(tracks, site, plane, timelines, untimed, checks, tools, on, obscured)
-    return Analysis(
-        info=info,
-        frame_count=count,
-        duration_s=last_s,
-        tracks=tuple(tracks),
-        timelines=timelines,
-        passages=tuple(passages),
-        violations=tuple(violations),
-        refused=tuple(refused),
-        faults=reader.faults.as_dict(),
-        marks=marks,
-        untimed=frozenset(untimed),
-        seen=seen,
-        camera_timelines=by_camera,
-        obscured=obscured,
-        signal_sources=sources,
-        controller=controller,
-        self_checks=tuple(checks),
-    )
+
+    def judged(tracks: Sequence[Track], marks: Mapping[str, tuple[TrackMark, ...]]) -> Analysis:
+        kept = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
+        obscured = obscured_frames(kept)
+        passages, violations, refused = judge_tracks(kept, site, plane, timelines, untimed, checks, tools, on, obscured)
+        return Analysis(
+            info=info,
+            frame_count=count,
+            duration_s=last_s,
+            tracks=tuple(kept),
+            timelines=timelines,
+            passages=tuple(passages),
+            violations=tuple(violations),
+            refused=tuple(refused),
+            faults=reader.faults.as_dict(),
+            marks={t.track_id: marks.get(t.track_id, ()) for t in kept},
+            untimed=frozenset(untimed),
+            seen=first.seen,
+            camera_timelines=by_camera,
+            obscured=obscured,
+            signal_sources=sources,
+            controller=controller,
+            self_checks=tuple(checks),
+            looks={"full": count} if sparing is None else dict(sparing.tally),
+        )
+
+    if sparing is None:
+        return judged(first.tracks, first.marks)
+    return _second_looks(sparing, judged, site, plane, timelines, tools, run_id, reader, on)
+
+
+@dataclass(slots=True)
+class FirstPass:
+    """What going through a recording gave, before anything is judged."""
+
+    frame_count: int = 0
+    last_s: float = 0.0
+    observations: Mapping[str, list[SignalObservation]] = field(default_factory=dict)
+    untimed: set[int] = field(default_factory=set)
+    tracks: list[Track] = field(default_factory=list)
+    marks: dict[str, tuple[TrackMark, ...]] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
+
+
+def _every_frame(
+    reader: FootageReader,
+    tools: Tools,
+    heads: Sequence[SignalHead],
+    health: HealthMonitor,
+    run_id: str,
+    progress: Progress | None,
+) -> FirstPass:
+    """The full pace: the detector looks at every frame."""
+    info = reader.info
+    tracker = Tracker(run_id, frame_size_px=(info.width, info.height))
+    readers = [SignalReader(head) for head in heads]
+    observations: dict[str, list[SignalObservation]] = {head.head_id: [] for head in heads}
+    found = FirstPass(observations=observations)
+    for frame in reader.frames():
+        [detections] = tools.detector.detect([frame.image])
+        tracker.update(frame.index, frame.t_s, [d for d in detections if d.label in VEHICLE_LABELS])
+        for head in readers:
+            observations[head.head.head_id].append(head.observe(frame))
+        found.seen.add(frame.index, (d for d in detections if d.label in BYSTANDERS))
+        health.observe(frame, (d.box_px for d in detections), reader.faults.damage)
+        if frame.pts_estimated:
+            found.untimed.add(frame.index)
+        found.tracks.extend(tracker.pop_finished())
+        found.frame_count, found.last_s = found.frame_count + 1, frame.t_s
+        if progress is not None:
+            progress(found.frame_count, info.frame_count, frame.t_s)
+    found.tracks.extend(tracker.finish())
+    found.marks = {track.track_id: tracker.pop_marks(track.track_id) for track in found.tracks}
+    return found
+
+
+def _second_looks(
+    sparing: SparingPass,
+    judged: Callable[[Sequence[Track], Mapping[str, tuple[TrackMark, ...]]], Analysis],
+    site: Site,
+    plane: GroundPlane,
+    timelines: Mapping[str, SignalTimeline],
+    tools: Tools,
+    run_id: str,
+    reader: FootageReader,
+    on: dt.date,
+) -> Analysis:
+    """The fast pace from the sparse looks on: every frame where a rule may have been broken, then judge."""
+    axes, model = _axes(site), tools.detector.model_name
+    fixed = None if site.speed is None else site.speed.tolerance_kmh
+    tolerance = (lambda v: tools.speed_tolerance_kmh(v, on)) if fixed is None else (lambda _: fixed)
+    found = None
+    for _ in range(SECOND_LOOKS):
+        tracks, marks = sparing.follow(run_id)
+        long = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
+        spans: list[Span] = []
+        if tools.pace.second_look:
+            strays = sparing.strays(long)
+            spans = spans_to_see(
+                long,
+                strays,
+                site,
+                plane,
+                axes,
+                timelines,
+                model,
+                lead_s=tools.pace.lead_s,
+                tolerance_kmh=tolerance,
+            )
+        if spans and sparing.see(spans):
+            continue
+        found = judged(tracks, marks)
+        # nothing is a case that was not measured at full rate, and its plate is read from the same frames
+        wanted = [s for v in found.violations for s in (*_measured_spans(v), _nearest_span(v.track))]
+        bare = [s for s in wanted if not sparing.in_full(s)]
+        if not bare or not tools.pace.second_look or not sparing.see(bare):
+            break
+    if found is None or bare:
+        tracks, marks = sparing.follow(run_id)
+        found = judged(tracks, marks)
+    shown = joined(_shown_span(v, reader) for v in found.violations)
+    sparing.see_bystanders(shown)
+    seen = Seen()
+    for index, detections in sparing.looked_at(shown):
+        seen.add(index, (d for d in detections if d.label in BYSTANDERS))
+    return replace(found, seen=seen, looks=dict(sparing.tally))
+
+
+def _measured_spans(violation: Violation) -> list[Span]:
+    """The times whose every frame counts for a violation."""
+    if violation.kind in (red_light.KIND, stop_line.KIND):
+        at = [violation.measurements.get(name) for name in ("stop_line_crossing_s", "second_line_crossing_s")]
+        return [(c.value - WINDOW_S, c.value + WINDOW_S) for c in at if isinstance(c, Quantity)]
+    assert violation.relies_on_s is not None
+    return [violation.relies_on_s]
+
+
+def _nearest_span(track: Track) -> Span:
+    """The time in which a vehicle is seen large enough for its plate to be read, see :func:`choose_points`."""
+    widths = [p.box_px[2] - p.box_px[0] for p in track.points]
+    large = [p.t_s for p, width in zip(track.points, widths, strict=True) if width >= PLATE_SHARE * max(widths)]
+    return large[0] - UNSEEN_S, large[-1] + UNSEEN_S
+
+
+def _shown_span(violation: Violation, reader: FootageReader) -> Span:
+    """The time a case's clip may show: it begins with a keyframe."""
+    wanted = [m.target_s for m in violation.moments]
+    start, end = min(wanted) - CLIP_BEFORE_S - 1.0, max(wanted) + CLIP_AFTER_S + 1.0
+    return max((t for t in reader.key_times_s() if t <= start), default=0.0), end
+
+
+def _axes(site: Site) -> list[LaneAxis]:
+    return [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m, lane.signal_head) for lane in site.lanes]
 
 
 def judge_tracks(
@@ -365,7 +501,7 @@ def judge_tracks(
     obscured: Mapping[str, AbstractSet[int]] = MappingProxyType({}),
 ) -> tuple[list[Passage], list[Violation], list[RefusedPassage]]:
     """Measure and judge each track: in the first pass over a recording, and again from the evidence of a case."""
-    axes = [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m, lane.signal_head) for lane in site.lanes]
+    axes = _axes(site)
     passages, violations, refused = [], [], []
     for track in tracks:
         hidden = obscured.get(track.track_id, frozenset())
@@ -813,11 +949,14 @@ def _gather(
     times = [p.t_s for p in chosen.values()]
     clip_start_s = max(0.0, min(times) - CLIP_BEFORE_S)
     clip_end_s = min(analysis.duration_s, max(times) + CLIP_AFTER_S)
-    masks = {index: _masks(analysis, track, tools, frame) for index, frame in frames.items()}
-    masked = {index: _masked(frame, masks[index], track, verdict, tools) for index, frame in frames.items()}
+    # those alone that are shown to others: faces cost more than all else in a picture
+    shown_in = {p.frame_index for p in (*chosen.values(), *plate_points[:1])}
+    masks = {index: _masks(analysis, track, tools, frames[index]) for index in sorted(shown_in)}
+    masked = {index: _masked(frames[index], masks[index], track, verdict, tools) for index in masks}
     for role, (_, content) in _pictures(site, plane, violation, None, chosen, plate_points, masked, facts).items():
         pictures[f"{role}_redacted"] = (f"{role}.redacted.jpg", content)
-    first, last = reader.index_at(clip_start_s - MASKS_BEFORE_CLIP_S), reader.index_at(clip_end_s + MASKS_BEFORE_CLIP_S)
+    begins_s = max((t for t in reader.key_times_s() if t <= clip_start_s + 1e-6), default=0.0)
+    first, last = reader.index_at(begins_s), reader.index_at(clip_end_s + MASKS_AFTER_CLIP_S)
     of_roles = {role: masks[point.frame_index] for role, point in chosen.items()}
     pictures["masks"] = (
         "masks.json",
@@ -848,8 +987,20 @@ def _masked(frame: Frame, masks: Sequence[Mask] | None, track: Track, verdict: P
 def _beacons(reader: FootageReader, points: Sequence[TrackPoint]) -> Beacons | None:
     """Look at every frame of a vehicle near an event, one at a time."""
     by_index = {p.frame_index: p for p in points}
-    seen = (sample(f.image, by_index[f.index].box_px, f.t_s) for f in reader.frames_at(sorted(by_index)))
-    return find_beacons([one for one in seen if one is not None])
+    found = []
+    for raw in reader.raw_frames_at(sorted(by_index)):
+        x1, y1, x2, y2 = by_index[raw.index].box_px
+        # the part around the box, even and with room enough that the box's own cut by the picture's edge still shows
+        left, top = max(0, int(x1) // 2 * 2 - 4), max(0, int(y1) // 2 * 2 - 4)
+        right = min(reader.info.width // 2 * 2, int(x2) // 2 * 2 + 4)
+        bottom = min(reader.info.height // 2 * 2, int(y2) // 2 * 2 + 6)
+        if right - left < 8 or bottom - top < 8:
+            continue
+        box = (x1 - left, y1 - top, x2 - left, y2 - top)
+        if y1 < 2 or y2 > reader.info.height - 3:
+            continue  # cut by the picture's edge: its upper part is another one
+        found.append(sample(raw.crop(left, top, right, bottom), box, raw.t_s))
+    return find_beacons([one for one in found if one is not None])
 
 
 def _beacon_words(beacons: Beacons) -> str:

@@ -44,6 +44,13 @@ class Settings(BaseSettings):
     detector_size_px: Annotated[
         int, Field(ge=160, le=4096, multiple_of=32, description="Longest side of the picture given to the detector.")
     ] = 640
+    pace: Annotated[
+        Literal["fast", "full"],
+        Field(
+            description="`fast` looks at every frame only where a rule may have been broken; `full` at every frame. "
+            "Both give the same cases, see docs/performance.md."
+        ),
+    ] = "fast"
     four_eyes: Annotated[
         str,
         Field(

@@ -314,6 +314,7 @@ def identity_of(tools: Tools) -> dict[str, Any]:
     """What of the tools a result depends on; not the plate reader's weights, which are loaded late."""
     return {
         "redaction": str(tools.redaction),
+        "pace": str(tools.pace),
         "detector": [tools.detector.name, tools.detector.model_name, tools.detector.model_sha256],
     }
 

@@ -11,7 +11,10 @@ from typing import Any
 from etle.errors import MissingExtraError, ModelError
 from etle.evidence.redact import RedactPolicy
 from etle.law import offence, plate_mapping, speed_tolerance_kmh
+from etle.pace import Pace
+from etle.perception.detector import Detector
 from etle.perception.engines import load_detector
+from etle.perception.engines.openvino_engine import lower_precision_is_faster
 from etle.perception.faces import find_faces
 from etle.perception.plates.easyocr_reader import EasyOcrReader
 from etle.perception.plates.grammar import PlateGrammar
@@ -53,7 +56,8 @@ def plate_reader(finder: DetectorFinder | None = None) -> PlateNetReader:
 def second_reader() -> TextReader | None:
     """The independent second reader of cases, loaded once; None where the extra ``torch`` is not installed."""
     try:
-        return EasyOcrReader()
+        # one thread: more of them wait for each other busily, at three to ten times the processor time
+        return EasyOcrReader(threads=1)
     except (MissingExtraError, ModelError):
         return None
 
@@ -72,13 +76,30 @@ def law_facts(code: str, on: dt.date) -> Mapping[str, Any]:
     return offence(code, on).model_dump(mode="json")
 
 
-def build_tools(settings: Settings, model: Path | None = None, threads: int | None = None) -> Tools:
+def coarse_detector(model: ModelFile, settings: Settings, threads: int | None = None) -> Detector | None:
+    """The detector in lower precision, for looks that bear no measurement; None where that is not faster here."""
+    if model.kind not in ("onnx", "openvino") or not lower_precision_is_faster():
+        return None
+    return load_detector(
+        model,
+        engine="openvino",
+        size_px=settings.detector_size_px,
+        score=settings.detector_score,
+        threads=threads,
+        coarse=True,
+    )
+
+
+def build_tools(
+    settings: Settings, model: Path | None = None, threads: int | None = None, pace: Pace | None = None
+) -> Tools:
     """Load the detector and tie the data in.
 
     Args:
         settings: The deployment.
         model: Weights given on the command line, before all others.
         threads: Threads the detector may use; None leaves it to the engine.
+        pace: How closely recordings are looked at; None: as the settings say.
 
     Raises:
         ModelError: No usable detector weights.
@@ -91,8 +112,12 @@ def build_tools(settings: Settings, model: Path | None = None, threads: int | No
         score=settings.detector_score,
         threads=threads,
     )
+    pace = pace or Pace.of(settings.pace)
+    coarse = coarse_detector(chosen, settings, threads) if pace.mode == "fast" and pace.coarse_engine else None
     return Tools(
         detector=detector,
+        coarse_detector=coarse,
+        pace=pace,
         plate_reader=functools.partial(plate_reader, DetectorFinder(detector) if finds_plates(chosen) else None),
         second_reader=second_reader,
         plate_grammar=plate_grammar,

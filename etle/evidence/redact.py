@@ -148,52 +148,103 @@ def masks_of_frame(
     Returns:
         The masks; None where the frame was not looked at, so that nothing may be shown of it.
     """
-    now = seen.at(frame_index)
-    if now is None:
-        return None
-    masks = masks_for(now, box_at(track, frame_index), track.label, policy, faces, size=size)
-    for sense in (-1, 1):
-        for step in range(1, HOLD_FRAMES + 1):
-            other = seen.at(frame_index + sense * step) or []
-            earlier = seen.at(frame_index + sense * (step + 1)) or []
-            going_on = [_going_on(d, earlier, step) for d in other]
-            accused = box_at(track, frame_index + sense * step)
-            for mask, moved in _held(other, going_on, accused, track.label, policy, size):
-                if all(m.kind is not mask.kind or iou(m.box_px, moved) < SAME_OBJECT_IOU for m in masks):
-                    masks.append(mask)
-    return masks
+    return _Masker(seen, track, policy, size).of_frame(frame_index, faces)
 
 
-def _held(
-    seen: Sequence[Detection],
-    moved: Sequence[Detection],
-    accused: BoxPx | None,
-    label: str,
-    policy: RedactPolicy,
-    size: tuple[int, int] | None,
-) -> Iterable[tuple[Mask, BoxPx]]:
-    """Masks of a neighbouring frame, stretched to where their objects went meanwhile, and where that is."""
-    for n, detection in enumerate(seen):
-        rest = [d for k, d in enumerate(seen) if k != n and d.label == PLATE_LABEL]
-        for mask in masks_for([detection, *rest], accused, label, policy, size=size):
-            if not _inside(mask.box_px, _grown(detection.box_px)):
-                continue  # of one of the plates beside it, which has its own turn
-            shift = [q - p for p, q in zip(detection.box_px, moved[n].box_px, strict=True)]
-            there = tuple(v + d for v, d in zip(mask.box_px, shift, strict=True))
-            x1, y1, x2, y2 = (float(v) for v in there)
-            a1, b1, a2, b2 = mask.box_px
-            yield replace(mask, box_px=(min(a1, x1), min(b1, y1), max(a2, x2), max(b2, y2))), (x1, y1, x2, y2)
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A mask of one frame, what it masks there, and how that moves from frame to frame in one sense of time."""
+
+    mask: Mask
+    box_px: BoxPx
+    step: BoxPx
+    """Change of the four edges a frame."""
 
 
-def _going_on(detection: Detection, earlier: Sequence[Detection], steps: int) -> Detection:
-    """Where an object would be some frames on, from how it moved between two frames."""
+class _Masker:
+    """Masks of the frames of one case; what neighbouring frames hold is worked out once for all frames around them."""
+
+    def __init__(self, seen: Seen, track: Track, policy: RedactPolicy, size: tuple[int, int] | None) -> None:
+        self._seen, self._track, self._policy, self._size = seen, track, policy, size
+        self._kept: dict[tuple[int, int], list[_Held]] = {}
+
+    def of_frame(self, frame_index: int, faces: Sequence[BoxPx] = ()) -> list[Mask] | None:
+        now = self._seen.at(frame_index)
+        if now is None:
+            return None
+        track = self._track
+        masks = masks_for(now, box_at(track, frame_index), track.label, self._policy, faces, size=self._size)
+        by_kind: dict[MaskKind, list[BoxPx]] = {}
+        for mask in masks:
+            by_kind.setdefault(mask.kind, []).append(mask.box_px)
+        for sense in (-1, 1):
+            for step in range(1, HOLD_FRAMES + 1):
+                for held in self._held(frame_index + sense * step, sense):
+                    a1, b1, a2, b2 = held.mask.box_px
+                    shift = held.step
+                    if any(shift):
+                        moved = _moved(held.box_px, shift, step)
+                        s1, t1, s2, t2 = (q - p for p, q in zip(held.box_px, moved, strict=True))
+                        x1, y1, x2, y2 = a1 + s1, b1 + t1, a2 + s2, b2 + t2
+                    else:
+                        x1, y1, x2, y2 = a1, b1, a2, b2
+                    there = (x1, y1, x2, y2)
+                    known = by_kind.setdefault(held.mask.kind, [])
+                    if not _among(there, known):
+                        box = (min(a1, x1), min(b1, y1), max(a2, x2), max(b2, y2))
+                        masks.append(replace(held.mask, box_px=box))
+                        known.append(box)
+        return masks
+
+    def _held(self, frame_index: int, sense: int) -> list[_Held]:
+        """Masks of a neighbouring frame, and how their objects go on from there against ``sense``."""
+        key = (frame_index, sense)
+        if key not in self._kept:
+            found: list[_Held] = []
+            seen = self._seen.at(frame_index) or []
+            earlier = self._seen.at(frame_index + sense) or []
+            accused = box_at(self._track, frame_index)
+            for n, detection in enumerate(seen):
+                step = _motion(detection, earlier)
+                rest = [d for k, d in enumerate(seen) if k != n and d.label == PLATE_LABEL]
+                for mask in masks_for([detection, *rest], accused, self._track.label, self._policy, size=self._size):
+                    if _inside(mask.box_px, _grown(detection.box_px)):  # else of a plate beside it, which has its turn
+                        found.append(_Held(mask, detection.box_px, step))
+            if len(self._kept) > 8 * HOLD_FRAMES:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = found
+        return self._kept[key]
+
+
+def _among(box: BoxPx, known: Sequence[BoxPx]) -> bool:
+    """Whether a box shows the same as one of others; written out, because most of the time goes here."""
+    x1, y1, x2, y2 = box
+    area = (x2 - x1) * (y2 - y1)
+    for a1, b1, a2, b2 in known:
+        width = (x2 if x2 < a2 else a2) - (x1 if x1 > a1 else a1)
+        if width <= 0:
+            continue
+        height = (y2 if y2 < b2 else b2) - (y1 if y1 > b1 else b1)
+        if height > 0 and width * height / ((a2 - a1) * (b2 - b1) + area - width * height) >= SAME_OBJECT_IOU:
+            return True
+    return False
+
+
+def _motion(detection: Detection, earlier: Sequence[Detection]) -> BoxPx:
+    """How an object's edges move from one frame to the next, from where it was in the frame before."""
     same = max(
         (d for d in earlier if d.label == detection.label), key=lambda d: iou(d.box_px, detection.box_px), default=None
     )
     if same is None or iou(same.box_px, detection.box_px) < SAME_OBJECT_IOU:
-        return detection
-    x1, y1, x2, y2 = (v + steps * (v - w) for v, w in zip(detection.box_px, same.box_px, strict=True))
-    return replace(detection, box_px=(x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)))
+        return (0.0, 0.0, 0.0, 0.0)
+    x1, y1, x2, y2 = (v - w for v, w in zip(detection.box_px, same.box_px, strict=True))
+    return x1, y1, x2, y2
+
+
+def _moved(box: BoxPx, step: BoxPx, steps: int) -> BoxPx:
+    """A box some frames on, if it goes on as it did; never inside out."""
+    x1, y1, x2, y2 = (v + steps * d for v, d in zip(box, step, strict=True))
+    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
 def masks_for(
@@ -304,8 +355,9 @@ def masks_file(
         size: (width, height) of the recording, pixels.
     """
     rows: dict[str, Any] = {}
+    masker = _Masker(seen, track, policy, size)
     for index in frames:
-        masks = masks_of_frame(seen, track, index, policy, size=size)
+        masks = masker.of_frame(index)
         if masks is not None:
             box = box_at(track, index)
             rows[str(index)] = {"accused": None if box is None else _rounded(box), "masks": _rows(masks)}

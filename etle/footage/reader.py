@@ -29,6 +29,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -192,6 +193,77 @@ class _Orientation:
         return image
 
 
+@dataclass(frozen=True, slots=True)
+class RawFrame:
+    """One picture as the decoder gave it, converted only as far as it is looked at."""
+
+    index: int
+    pts: int | None
+    t_s: float
+    pts_estimated: bool
+    _picture: av.VideoFrame
+    _orientation: _Orientation
+
+    @property
+    def _plain(self) -> bool:
+        """Whether planes can be cut as they are: 8-bit 4:2:0, shown as coded."""
+        return self._picture.format.name in _PLANAR and self._orientation == _Orientation()
+
+    def image(self) -> Image:
+        """The whole picture: BGR uint8, height x width x 3, as displayed."""
+        return self._orientation.apply(np.asarray(self._picture.to_ndarray(format="bgr24"), dtype=np.uint8))
+
+    def frame(self) -> Frame:
+        """The frame with its picture converted."""
+        return Frame(self.index, self.pts, self.t_s, self.image(), self.pts_estimated)
+
+    def luma(self) -> Image:
+        """Brightness, uint8, height x width, as displayed; a view of the decoder's memory where possible.
+
+        Video levels are as coded (16 to 235 in most recordings).
+        """
+        if not self._plain:
+            return np.asarray(cv2.cvtColor(self.image(), cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+        return _plane(self._picture, 0)
+
+    def crop(self, x1: int, y1: int, x2: int, y2: int) -> Image:
+        """``image()[y1:y2, x1:x2]``, converting that part alone; all four must be even and inside the picture."""
+        if not self._plain:
+            return np.ascontiguousarray(self.image()[y1:y2, x1:x2])
+        parts = [_plane(self._picture, 0)[y1:y2, x1:x2]]
+        parts += [_plane(self._picture, n)[y1 // 2 : y2 // 2, x1 // 2 : x2 // 2] for n in (1, 2)]
+        return self._converted(parts)
+
+    @property
+    def full_range(self) -> bool:
+        """Whether :meth:`luma` runs from 0 to 255 instead of 16 to 235."""
+        if not self._plain:
+            return True
+        return self._picture.format.name.startswith("yuvj") or self._picture.color_range == ColorRange.JPEG
+
+    def _converted(self, planes: list[Image]) -> Image:
+        """Planes of a part of the picture to BGR, by the converter and the colour description of the whole."""
+        height, width = planes[0].shape
+        source = self._picture
+        part = av.VideoFrame(width, height, source.format.name)
+        for plane, values in zip(part.planes, planes, strict=True):
+            lines = np.zeros((plane.height, plane.line_size), np.uint8)
+            lines[: values.shape[0], : values.shape[1]] = values
+            plane.update(lines.tobytes())
+        part.colorspace, part.color_range = source.colorspace, source.color_range
+        return np.asarray(part.to_ndarray(format="bgr24"), dtype=np.uint8)
+
+
+_PLANAR = ("yuv420p", "yuvj420p")
+
+
+def _plane(picture: av.VideoFrame, number: int) -> Image:
+    plane = picture.planes[number]
+    memory: Any = plane  # a buffer, which PyAV's stubs do not say
+    lines: Image = np.frombuffer(memory, np.uint8)[: plane.height * plane.line_size]
+    return lines.reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
 def sha256_of(path: Path | str) -> str:
     """SHA-256 of a file as lower-case hex, read in chunks.
 
@@ -347,6 +419,15 @@ class FootageReader:
         Raises:
             FootageError: The file went away or changed while reading.
         """
+        for raw in self.raw_frames(start_s, end_s):
+            yield raw.frame()
+
+    def raw_frames(self, start_s: float | None = None, end_s: float | None = None) -> Iterator[RawFrame]:
+        """As :meth:`frames`, but not converted to BGR yet: what is not asked for costs nothing.
+
+        Raises:
+            FootageError: The file went away or changed while reading.
+        """
         self._check_open()
         self._faults = faults = FootageFaults()
         first = 0
@@ -361,33 +442,22 @@ class FootageReader:
                 yield frame
         faults.truncated = self._truncated
 
+    def raw_frames_at(self, indices: Iterable[int]) -> Iterator[RawFrame]:
+        """As :meth:`frames_at`, not converted to BGR yet.
+
+        Raises:
+            FootageError: A number lies outside the recording, or its picture cannot be decoded.
+        """
+        yield from self._frames_at(indices)
+
     def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
         """The pictures with these numbers, each once, in ascending order, the same pixels as in a full pass.
 
         Raises:
             FootageError: A number lies outside the recording, or its picture cannot be decoded.
         """
-        self._check_open()
-        wanted = sorted(set(indices))
-        count = self._info.frame_count
-        if wanted and (wanted[0] < 0 or (count is not None and wanted[-1] >= count)):
-            bad = wanted[0] if wanted[0] < 0 else wanted[-1]
-            raise FootageError(f"has no picture number {bad}", where=self._path, remedy="Give a number inside it")
-        position = 0
-        while position < len(wanted):
-            group = self._group(wanted[position:])
-            found = 0
-            for frame in self._from(group[0], FootageFaults()):
-                if found < len(group) and frame.index == group[found]:
-                    found += 1
-                    yield frame
-                if found == len(group) or frame.index > group[found]:
-                    break
-            if found < len(group):
-                raise FootageError(
-                    f"picture number {group[found]} cannot be decoded", where=self._path, remedy="Use another picture"
-                )
-            position += found
+        for raw in self._frames_at(indices):
+            yield raw.frame()
 
     def packets_from(self, container: InputContainer, stream: VideoStream, target: int) -> Iterator[Packet[Any]]:
         """Packets from the last keyframe shown at or before the PTS ``target``, so that ``target`` decodes exactly.
@@ -416,6 +486,29 @@ class FootageReader:
         return _drop_until(_packets(container, stream), key_pts)
 
     # --- internals -------------------------------------------------------------------------------------------------
+
+    def _frames_at(self, indices: Iterable[int]) -> Iterator[RawFrame]:
+        self._check_open()
+        wanted = sorted(set(indices))
+        count = self._info.frame_count
+        if wanted and (wanted[0] < 0 or (count is not None and wanted[-1] >= count)):
+            bad = wanted[0] if wanted[0] < 0 else wanted[-1]
+            raise FootageError(f"has no picture number {bad}", where=self._path, remedy="Give a number inside it")
+        position = 0
+        while position < len(wanted):
+            group = self._group(wanted[position:])
+            found = 0
+            for frame in self._from(group[0], FootageFaults()):
+                if found < len(group) and frame.index == group[found]:
+                    found += 1
+                    yield frame
+                if found == len(group) or frame.index > group[found]:
+                    break
+            if found < len(group):
+                raise FootageError(
+                    f"picture number {group[found]} cannot be decoded", where=self._path, remedy="Use another picture"
+                )
+            position += found
 
     def _check_open(self) -> None:
         if self._closed:
@@ -457,7 +550,7 @@ class FootageReader:
         runs = np.searchsorted(keys, self._order[wanted], side="right")
         return wanted[: int(np.searchsorted(runs, runs[0], side="right"))]
 
-    def _from(self, first: int, faults: FootageFaults) -> Iterator[Frame]:
+    def _from(self, first: int, faults: FootageFaults) -> Iterator[RawFrame]:
         """Frames from number ``first`` on."""
         if self._origin is None:
             yield from self._play_untimed(first, faults)
@@ -475,7 +568,7 @@ class FootageReader:
                 yield frame
         faults.frames_missing += len(self._order) - 1 - delivered
 
-    def _play(self, first: int, faults: FootageFaults, *, threads: str) -> Iterator[Frame]:
+    def _play(self, first: int, faults: FootageFaults, *, threads: str) -> Iterator[RawFrame]:
         assert self._origin is not None
         target = int(self._order[first])
         with open_stream(self._path, threads) as (container, stream):
@@ -489,11 +582,12 @@ class FootageReader:
             for stamped in self._clock(faults).stamp(pictures):
                 index = self._number(stamped.pts)
                 assert index is not None
-                image = self._image(stamped.payload, faults)
-                if image is not None:
-                    yield Frame(index, stamped.pts, stamped.t_s, image, stamped.estimated)
+                if self._fits(stamped.payload, faults):
+                    yield RawFrame(
+                        index, stamped.pts, stamped.t_s, stamped.estimated, stamped.payload, self._orientation
+                    )
 
-    def _play_untimed(self, first: int, faults: FootageFaults) -> Iterator[Frame]:
+    def _play_untimed(self, first: int, faults: FootageFaults) -> Iterator[RawFrame]:
         # Without timestamps a picture is found by counting, so the count always starts at the first one; slices only,
         # because an error in a frame-threaded decoder could swallow pictures unnoticed and shift the count.
         with open_stream(self._path, "SLICE") as (container, stream):
@@ -503,9 +597,10 @@ class FootageReader:
             for index, stamped in enumerate(self._clock(faults).stamp(pictures)):
                 if index < first:
                     continue
-                image = self._image(stamped.payload, faults)
-                if image is not None:
-                    yield Frame(index, stamped.pts, stamped.t_s, image, stamped.estimated)
+                if self._fits(stamped.payload, faults):
+                    yield RawFrame(
+                        index, stamped.pts, stamped.t_s, stamped.estimated, stamped.payload, self._orientation
+                    )
 
     def _clock(self, faults: FootageFaults) -> PtsClock[av.VideoFrame]:
         return PtsClock(self._base, self._interval_s, faults, origin=self._origin)
@@ -516,13 +611,13 @@ class FootageReader:
         position = int(np.searchsorted(self._order, pts))
         return position if position < len(self._order) and self._order[position] == pts else None
 
-    def _image(self, picture: av.VideoFrame, faults: FootageFaults) -> Image | None:
+    def _fits(self, picture: av.VideoFrame, faults: FootageFaults) -> bool:
         if (picture.width, picture.height) != self._coded_size:
             faults.size_changes += 1
-            return None
+            return False
         if picture.is_corrupt:
             faults.corrupt_frames += 1
-        return self._orientation.apply(np.asarray(picture.to_ndarray(format="bgr24"), dtype=np.uint8))
+        return True
 
 
 # --- time ----------------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ Cost: 0.3 to 1.0 ms a frame of processor time, measured on recordings of 640x352
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -112,17 +112,43 @@ class HealthMonitor:
             boxes_px: What moves in it; left out of the reference when that is taken from this frame.
             damage_count: How many faults the decoder has counted so far; a rise marks this frame as damaged.
         """
+        edge = int(_CLOCK_SHARE * frame.image.shape[0])
+        self.look(
+            replace(frame, image=frame.image[:0]),
+            lambda: frame.image[edge : frame.image.shape[0] - edge : _GRID, ::_GRID, 1],
+            lambda: _small(frame.image),
+            boxes_px,
+            damage_count,
+        )
+
+    def look(
+        self,
+        frame: Frame,
+        grid: Callable[[], Image],
+        small: Callable[[], tuple[NDArray[np.uint8], float]],
+        boxes_px: Iterable[BoxPx] = (),
+        damage_count: int = 0,
+    ) -> None:
+        """As :meth:`observe`, where the picture is converted only as far as it is asked for.
+
+        Args:
+            frame: Without its picture.
+            grid: Gives every so manyth pixel of the picture, without what the upper and lower edge may bear.
+            small: Gives the picture in grey, at most 640 pixels along its longer side, and its scale.
+            boxes_px: As for :meth:`observe`.
+            damage_count: As for :meth:`observe`.
+        """
         self._clock(frame, damage_count)
         if self._anchor is None or frame.t_s - self._compared_s >= _CHANGE_S:
-            self._change(frame)
+            self._change(frame.t_s, np.ascontiguousarray(grid()))
         due = not self._sampled or (
             frame.index >= self._next_sample_index and frame.t_s - self._sampled[-1] >= _SAMPLE_S
         )
         if due:
-            self._sample(frame, boxes_px)
+            self._sample(frame.t_s, *small(), boxes_px)
             self._sampled.append(frame.t_s)
             self._next_sample_index = frame.index + _SAMPLE_FRAMES
-        self._last = Frame(frame.index, frame.pts, frame.t_s, frame.image[:0], frame.pts_estimated)
+        self._last = frame
 
     def faults(self, key_times_s: Sequence[float] = ()) -> list[Fault]:
         """Everything found, in order of time.
@@ -169,17 +195,15 @@ class HealthMonitor:
 
     # --- frozen ----------------------------------------------------------------------------------------------------
 
-    def _change(self, frame: Frame) -> None:
+    def _change(self, t_s: float, grid: NDArray[np.uint8]) -> None:
         # not the edges: a recorder writes its running clock there, on a frozen picture too
-        edge = int(_CLOCK_SHARE * frame.image.shape[0])
-        grid = np.ascontiguousarray(frame.image[edge : frame.image.shape[0] - edge : _GRID, ::_GRID, 1])
         if self._anchor is not None:
             changed = float(np.count_nonzero(cv2.absdiff(grid, self._anchor) > _LEVELS)) / grid.size
             if changed < _CHANGED:
-                self._compared_s = frame.t_s
+                self._compared_s = t_s
                 return
             self._close_frozen(self._compared_s)
-        self._anchor, self._anchor_s, self._compared_s = grid, frame.t_s, frame.t_s
+        self._anchor, self._anchor_s, self._compared_s = grid, t_s, t_s
 
     def _close_frozen(self, end_s: float) -> None:
         if self._anchor is not None and end_s - self._anchor_s >= self._limits.frozen_s:
@@ -190,23 +214,22 @@ class HealthMonitor:
 
     # --- exposure and drift ----------------------------------------------------------------------------------------
 
-    def _sample(self, frame: Frame, boxes_px: Iterable[BoxPx]) -> None:
-        small, scale = _small(frame.image)
+    def _sample(self, t_s: float, small: NDArray[np.uint8], scale: float, boxes_px: Iterable[BoxPx]) -> None:
         trouble = self._exposure_trouble(small)
         if trouble:
-            self._bad_exposure.append((frame.t_s, trouble))
+            self._bad_exposure.append((t_s, trouble))
             return
         if self._background is None:
-            self._background = _Background.of(small, scale, boxes_px, frame.t_s)
+            self._background = _Background.of(small, scale, boxes_px, t_s)
             if self._background is not None:
-                self._drift.append(DriftSample(frame.t_s, np.zeros((4, 2))))
+                self._drift.append(DriftSample(t_s, np.zeros((4, 2))))
             return
         moved, inliers = self._background.locate(small)
-        self._drift.append(DriftSample(frame.t_s, moved))
+        self._drift.append(DriftSample(t_s, moved))
         share = inliers / len(self._background.points)
-        if moved is not None and share < _FEW_INLIERS and frame.t_s - self._background.since_s >= _REFRESH_S:
+        if moved is not None and share < _FEW_INLIERS and t_s - self._background.since_s >= _REFRESH_S:
             # light and shadows change over hours: follow from here on, with what it is off carried along
-            fresh = _Background.of(small, scale, boxes_px, frame.t_s)
+            fresh = _Background.of(small, scale, boxes_px, t_s)
             if fresh is not None:
                 self._background = fresh.carrying(self._background.last)
 
@@ -372,6 +395,25 @@ def _similarity(
         return None
     count, scale = int(inliers.sum()), float(np.hypot(matrix[0, 0], matrix[1, 0]))
     return (np.asarray(matrix, np.float64), count) if count >= _MIN_INLIERS and 0.5 < scale < 2 else None
+
+
+def grid_of(luma: Image) -> Image:
+    """Every so manyth pixel of a picture's brightness, without what the upper and lower edge may bear."""
+    edge = int(_CLOCK_SHARE * luma.shape[0])
+    return luma[edge : luma.shape[0] - edge : _GRID, ::_GRID]
+
+
+_FULL_RANGE = np.clip(np.round((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+"""Brightness coded as 16..235 (ITU-R BT.601) to 0..255."""
+
+
+def small_of(luma: Image, *, full_range: bool) -> tuple[NDArray[np.uint8], float]:
+    """The grey picture at most 640 pixels along its longer side, and its scale, from brightness as coded."""
+    height, width = luma.shape
+    scale = min(1.0, _WIDTH / max(width, height))
+    size = (round(width * scale), round(height * scale))
+    small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA) if scale < 1 else luma
+    return np.asarray(small if full_range else cv2.LUT(small, _FULL_RANGE), np.uint8), scale
 
 
 def _small(image: Image) -> tuple[NDArray[np.uint8], float]:

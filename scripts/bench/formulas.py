@@ -165,7 +165,7 @@ def rendered(folders: Sequence[Path]) -> list[dict[str, Any]]:
     from etle.settings import Settings
     from etle.site import load_site
 
-    tools = build_tools(Settings())
+    tools = build_tools(Settings(), pace=Pace.of("full"))
     rows: list[dict[str, Any]] = []
     for folder in folders:
         clip, site_file, truth_file = scene_files(folder)

@@ -29,6 +29,7 @@ def load_detector(
     threads: int | None = None,
     device: str | None = None,
     join_riders: bool | None = None,
+    coarse: bool = False,
 ) -> Detector:
     """Load a detector.
 
@@ -44,6 +45,8 @@ def load_detector(
             OpenVINO takes the CPU.
         join_riders: Whether persons on a motorcycle or bicycle are joined with it; None does so where the network
             boxes them apart.
+        coarse: Compute in lower precision where OpenVINO runs it and the processor is faster at it: for looks that
+            bear no measurement.
 
     Raises:
         ModelError: The model, the engine for it or the device cannot be used.
@@ -74,7 +77,7 @@ def load_detector(
     if chosen == "openvino":
         from etle.perception.engines.openvino_engine import OpenVinoRunner
 
-        runner = OpenVinoRunner(model.path, threads=threads, device=device)
+        runner = OpenVinoRunner(model.path, threads=threads, device=device, coarse=coarse)
     else:
         from etle.perception.engines.onnx_engine import OnnxRunner
 

@@ -17,7 +17,7 @@ from etle.errors import InputError
 from etle.perception.plates.grammar import PlateCandidate, PlateGrammar
 from etle.perception.plates.locate import TextRow, enlarge, plate_rows, search_scale, vehicle_regions
 from etle.perception.plates.look import best_look, look
-from etle.perception.plates.quads import box_quad, refine
+from etle.perception.plates.quads import ABOVE, BELOW, BESIDE, box_quad, cut, lettering, refine
 from etle.perception.plates.text import CharReading, CropReader, CropReading, TextReader
 from etle.types import BoxPx, Image, PlateReading, TrackPoint
 
@@ -202,11 +202,16 @@ def _penalty(candidate: PlateCandidate, grammar: PlateGrammar) -> float:
 
 
 def _read_rows(
-    image: Image, rows: Iterable[TextRow], reader: TextReader, grammar: PlateGrammar, options: ReadOptions
+    image: Image,
+    rows: Iterable[TextRow],
+    reader: TextReader,
+    grammar: PlateGrammar,
+    options: ReadOptions,
+    ways: Sequence[tuple[float, float]] = _LOOKS,
 ) -> Iterator[tuple[float, CharReading, TextRow]]:
     """Penalty, reading and row for every look at every row; penalty infinite where it is no plate."""
     for row in rows:
-        for across, up in _LOOKS:
+        for across, up in ways:
             parts = [_crop(image, box, across, up) for box in row.boxes_px]
             if any(min(part.shape[:2]) < 4 for part in parts):
                 continue
@@ -355,6 +360,7 @@ def read_image(
     grammar: PlateGrammar,
     min_confidence: float | None = None,
     options: ReadOptions | None = None,
+    search: bool = True,
 ) -> ImagePlate:
     """Read the plate in a single picture.
 
@@ -367,6 +373,8 @@ def read_image(
             reader of text of any kind (60 real Indonesian crops gave EasyOCR 22 right texts, 7 wrong ones and 31
             refusals there: a single picture is a hint, never a verdict).
         options: How pictures are prepared.
+        search: Whether a reader of text of any kind looks for the text itself; False: in a crop its row is found by
+            the shapes of its characters, and the reader only reads.
 
     Raises:
         InputError: The file is missing or no picture.
@@ -377,6 +385,8 @@ def read_image(
     min_confidence = 0.5 if min_confidence is None else min_confidence
     options = options or ReadOptions()
     height, width = pixels.shape[:2]
+    if crop and not search:
+        return _verdict(name, list(_strip_looks(pixels, reader, grammar, options)), grammar, min_confidence)
     looks: list[tuple[float, CharReading]] = []
     scaled = search_scale(width, height, target_width_px=480.0 if crop else 1280.0, max_scale=4.0 if crop else 2.0)
     found = plate_rows(reader.find_text(enlarge(pixels, scaled)), grammar)[:3]
@@ -386,6 +396,39 @@ def read_image(
         # nothing found by the text detector: the number fills the upper three quarters of a plate
         upper = TextRow("", 0.0, ((0.0, 0.0, float(width), 0.75 * height),))
         looks += [(penalty, reading) for penalty, reading, _ in _read_rows(pixels, [upper], reader, grammar, options)]
+    return _verdict(name, looks, grammar, min_confidence)
+
+
+STRIPS = 2
+"""Rows of characters tried in a crop."""
+
+
+def _strip_looks(
+    crop: Image, reader: TextReader, grammar: PlateGrammar, options: ReadOptions
+) -> Iterator[tuple[float, CharReading]]:
+    """Readings of the rows of characters in a plate's crop, found by their shapes and set upright."""
+    rows: list[tuple[Image, TextRow]] = []
+    for quad in lettering(crop, work_width_px=320)[:STRIPS]:
+        plate = cut(enlarge(crop, 2.0), 2.0 * quad)
+        height, width = plate.shape[:2]
+        tall = height / (ABOVE + 1 + BELOW)
+        box = (BESIDE * tall, ABOVE * tall, width - BESIDE * tall, (ABOVE + 1) * tall)
+        if box[2] - box[0] >= 4:
+            rows.append((plate, TextRow("", 0.0, (box,))))
+    if not rows:
+        # no shapes told: the number fills the upper three quarters of a plate
+        height, width = crop.shape[:2]
+        rows.append((crop, TextRow("", 0.0, ((0.0, 0.0, float(width), 0.75 * height),))))
+    for plate, row in rows:
+        for penalty, reading, _ in _read_rows(plate, [row], reader, grammar, options, _LOOKS[:3]):
+            yield penalty, reading
+            if penalty < GOOD:
+                return
+
+
+def _verdict(
+    name: str, looks: Sequence[tuple[float, CharReading]], grammar: PlateGrammar, min_confidence: float
+) -> ImagePlate:
     if not looks:
         return ImagePlate(name, None, 0.0, (), "", "no text that may be a plate was found")
     penalty, reading = min(looks, key=lambda look: look[0])

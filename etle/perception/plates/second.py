@@ -7,7 +7,7 @@ and its contradiction little; but where two readers with nothing in common say t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +16,13 @@ from etle.perception.plates.grammar import PlateGrammar, compact
 from etle.perception.plates.quads import quad_box
 from etle.perception.plates.read import read_image
 from etle.perception.plates.text import TextReader
-from etle.types import Image, PlateVerdict
+from etle.types import Image, PlateReading, PlateVerdict
 
-CROPS = 2
-"""Readings that counted which the second reader looks at, the surest first."""
+STRIPS = 3
+"""Readings that counted whose row of characters the second reader is shown, the surest first, until it agrees."""
+CROPS = 1
+"""Where it never agrees: readings in whose crop it looks for the text itself, as it does in any picture. Only then may
+it contradict, because on rows alone it errs three times as often (docs/performance.md)."""
 AROUND = 0.08
 """Surroundings it is shown, as a share of the plate's box."""
 DISAGREES = 0.7
@@ -47,20 +50,13 @@ def second_opinion(
     ]
     counted.sort(key=lambda r: (-math.prod(r.char_probs), r.frame_index))
     others: list[str] = []
-    for reading in counted[:CROPS]:
-        assert reading.plate_box_px is not None
-        image = pictures[reading.frame_index]
-        x1, y1, x2, y2 = reading.plate_box_px
-        dx, dy = AROUND * (x2 - x1), AROUND * (y2 - y1)
-        corners = np.array([[x1 - dx, y1 - dy], [x2 + dx, y2 + dy]], np.float32)
-        left, top, right, bottom = (round(v) for v in quad_box(corners))
-        crop = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-        if min(crop.shape[:2]) < 8:
-            continue
-        found = read_image(np.ascontiguousarray(crop), crop=True, reader=reader, grammar=grammar)
+    tried = [(crop, False) for crop in _crops(counted[:STRIPS], pictures)]
+    tried += [(crop, True) for crop, _ in tried[:CROPS]]
+    for crop, search in tried:
+        found = read_image(crop, crop=True, reader=reader, grammar=grammar, search=search)
         if found.text is not None and compact(found.text) == said:
             return replace(verdict, notes=(*verdict.notes, f"second reader ({reader.name}) reads the same"))
-        if found.text is not None:
+        if search and found.text is not None:
             others.append(found.text)
     if others:
         confidence = verdict.confidence * DISAGREES
@@ -76,3 +72,18 @@ def second_opinion(
             )
         return replace(verdict, confidence=confidence, notes=(*verdict.notes, note))
     return replace(verdict, notes=(*verdict.notes, f"second reader ({reader.name}) cannot read it"))
+
+
+def _crops(readings: Sequence[PlateReading], pictures: Mapping[int, Image]) -> list[Image]:
+    """The plates of readings with a little of their surroundings; those too small for any reader left out."""
+    crops = []
+    for reading in readings:
+        assert reading.plate_box_px is not None
+        x1, y1, x2, y2 = reading.plate_box_px
+        dx, dy = AROUND * (x2 - x1), AROUND * (y2 - y1)
+        corners = np.array([[x1 - dx, y1 - dy], [x2 + dx, y2 + dy]], np.float32)
+        left, top, right, bottom = (round(v) for v in quad_box(corners))
+        crop = pictures[reading.frame_index][max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+        if min(crop.shape[:2]) >= 8:
+            crops.append(np.ascontiguousarray(crop))
+    return crops

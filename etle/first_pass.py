@@ -1,0 +1,297 @@
+"""The sparing first pass over a recording: every frame decoded, few looked at, all of them where it matters.
+
+1. Every frame is decoded; the signal heads are read in each, from the few pixels they cover. A few times a second the
+   detector looks at the whole picture, unless the road is empty and nothing changed on it.
+2. The vehicles are followed over these sparse looks. Where they leave room for a violation (:mod:`etle.suspects`) every
+   frame is decoded again and looked at as the full pace does, and the vehicles are followed anew; until nothing new
+   deserves a second look.
+
+Timestamps are the frames' own in both, so a track may have looks 40 ms and 130 ms apart in a row.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etle.footage.reader import FootageReader, RawFrame
+from etle.pace import Pace
+from etle.perception.boxes import iou_matrix
+from etle.perception.detector import Detector
+from etle.perception.health import HealthMonitor, grid_of, small_of
+from etle.perception.motion import MotionGate
+from etle.perception.signal import SignalHead, SignalObservation, SignalReader
+from etle.perception.tracker import Tracker, TrackMark
+from etle.suspects import STRAY_SCORE, Span, on_road
+from etle.types import LABELS, VEHICLE_LABELS, Detection, Frame, Image, Track, TrackPoint
+
+Progress: TypeAlias = Callable[[int, int | None, float], None]
+Array: TypeAlias = NDArray[np.float64]
+
+HOLD_S = 0.45
+"""Between two looks no farther apart than this, what stood where follows from both."""
+SAME_IOU = 0.1
+"""Boxes of two neighbouring looks that overlap by more than this may show one object."""
+TRAFFIC_SCORE = 0.25
+"""A vehicle on the road seen with at least this keeps the gate open."""
+_NOTHING: Image = np.zeros((0, 0, 3), np.uint8)
+
+
+class SparingPass:
+    """The first pass over one recording at the fast pace.
+
+    Args:
+        reader: The recording.
+        detector: Looks that bear measurements.
+        coarse: Looks that bear none; may be the same.
+        heads: The signal heads.
+        health: Self-checks of the picture.
+        road: Where the lanes' surface lies, see :func:`etle.suspects.road_mask`.
+        pace: Which savings are made.
+    """
+
+    def __init__(
+        self,
+        reader: FootageReader,
+        detector: Detector,
+        coarse: Detector,
+        heads: Sequence[SignalHead],
+        health: HealthMonitor,
+        road: NDArray[np.bool_],
+        pace: Pace,
+    ) -> None:
+        self._reader = reader
+        self._detector, self._coarse = detector, coarse
+        self._heads = [_HeadView(head, reader.info.width, reader.info.height) for head in heads]
+        self._health = health
+        self._road = road
+        self._pace = pace
+        self._size = (reader.info.width, reader.info.height)
+        self._index: list[int] = []
+        self._t_s: list[float] = []
+        self._looks: dict[int, Array] = {}
+        self._full: set[int] = set()
+        self.frame_count = 0
+        self.last_s = 0.0
+        self.untimed: set[int] = set()
+        """Frames whose timestamp was estimated."""
+        self.observations: dict[str, list[SignalObservation]] = {head.head_id: [] for head in heads}
+        """What each head showed in every frame."""
+        self.tally: Counter[str] = Counter()
+        """Frames by how they were looked at: ``sparse``, ``gated``, ``second``, ``masks``."""
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def scout(self, progress: Progress | None = None) -> None:
+        """Step 1: the whole recording, sparsely.
+
+        Raises:
+            FootageError: The file went away or changed while reading.
+        """
+        gate = MotionGate(self._road)
+        every_s = max(0.0, self._pace.look_every_s - self._reader.interval_s / 2)
+        considered_s = looked_s = -np.inf
+        boxes: list[Detection] = []
+        for raw in self._reader.raw_frames():
+            self._note(raw)
+            for head in self._heads:
+                self.observations[head.head_id].append(head.observe(raw))
+            if raw.t_s - considered_s >= every_s:
+                considered_s = raw.t_s
+                luma = raw.luma() if self._pace.motion_gate else _NOTHING
+                idle = raw.t_s - looked_s < self._pace.idle_look_s
+                if self._pace.motion_gate and idle and not gate.changed(luma):
+                    self.tally["gated"] += 1
+                else:
+                    [boxes] = self._coarse.detect([raw.image()])
+                    self._looks[raw.index] = _packed(boxes)
+                    self.tally["sparse"] += 1
+                    looked_s = raw.t_s
+                    if self._pace.motion_gate:
+                        if self._traffic(boxes):
+                            gate.saw_traffic()
+                        else:
+                            gate.saw_empty(luma)
+            stub = Frame(raw.index, raw.pts, raw.t_s, _NOTHING, raw.pts_estimated)
+            self._health.look(
+                stub,
+                functools.partial(_grid, raw),
+                functools.partial(_small, raw),
+                (d.box_px for d in boxes),
+                self._reader.faults.damage,
+            )
+            if progress is not None:
+                progress(self.frame_count, self._reader.info.frame_count, raw.t_s)
+
+    def see(self, spans: Iterable[Span]) -> int:
+        """Step 2: look at every frame of these times in full; returns how many were not yet.
+
+        Raises:
+            FootageError: A frame could be decoded the first time and not now.
+        """
+        wanted = [n for n in self.frames_in(spans) if n not in self._full]
+        for raw in self._reader.raw_frames_at(wanted):
+            [found] = self._detector.detect([raw.image()])
+            self._looks[raw.index] = _packed(found)
+            self._full.add(raw.index)
+            self.tally["second"] += 1
+        return len(wanted)
+
+    def see_bystanders(self, spans: Iterable[Span]) -> None:
+        """Look sparsely at times that will be shown in evidence and were not looked at.
+
+        Raises:
+            FootageError: As for :meth:`see`.
+        """
+        wanted, last_s = [], -np.inf
+        for index in self.frames_in(spans):
+            t_s = self._t_s[bisect.bisect_left(self._index, index)]
+            if index in self._looks:
+                last_s = t_s
+            elif t_s - last_s >= self._pace.look_every_s + self._reader.interval_s:
+                wanted.append(index)
+                last_s = t_s
+        for raw in self._reader.raw_frames_at(wanted):
+            [found] = self._coarse.detect([raw.image()])
+            self._looks[raw.index] = _packed(found)
+            self.tally["masks"] += 1
+
+    def frames_in(self, spans: Iterable[Span]) -> list[int]:
+        """Numbers of the frames within some spans of time, ends included, each once, in order."""
+        found: set[int] = set()
+        for start, end in spans:
+            first = bisect.bisect_left(self._t_s, start - 1e-6)
+            found.update(self._index[first : bisect.bisect_right(self._t_s, end + 1e-6)])
+        return sorted(found)
+
+    def in_full(self, span: Span) -> bool:
+        """Whether every frame of a span was looked at in full."""
+        return all(index in self._full for index in self.frames_in([span]))
+
+    # -- what was seen -------------------------------------------------------------------------------------------
+
+    def follow(self, run_id: str) -> tuple[list[Track], dict[str, tuple[TrackMark, ...]]]:
+        """Every track over the looks so far, with its doubtful moments."""
+        tracker = Tracker(run_id, frame_size_px=self._size)
+        for index in sorted(self._looks):
+            found = [d for d in _unpacked(self._looks[index]) if d.label in VEHICLE_LABELS]
+            tracker.update(index, self._t_s[bisect.bisect_left(self._index, index)], found)
+        tracks = tracker.finish()
+        return tracks, {track.track_id: tracker.pop_marks(track.track_id) for track in tracks}
+
+    def strays(self, tracks: Iterable[Track]) -> list[TrackPoint]:
+        """Vehicles on the road that none of these tracks holds, in looks that were not at full rate."""
+        held = {(point.frame_index, point.box_px) for track in tracks for point in track.points}
+        found = []
+        for index, packed in self._looks.items():
+            if index in self._full or not len(packed):
+                continue
+            for d in _unpacked(packed):
+                strong = d.label in VEHICLE_LABELS and d.score >= STRAY_SCORE
+                if strong and (index, d.box_px) not in held and on_road(d, self._road):
+                    t_s = self._t_s[bisect.bisect_left(self._index, index)]
+                    found.append(TrackPoint(index, t_s, d.box_px, d.label, d.score))
+        return found
+
+    def looked_at(self, spans: Iterable[Span]) -> Iterable[tuple[int, list[Detection]]]:
+        """What stood where in each frame of some times, in order; told from the looks around where there was none.
+
+        Frames without a look near enough on either side are left out.
+        """
+        order = sorted(self._looks)
+        for index in self.frames_in(spans):
+            if index in self._looks:
+                yield index, _unpacked(self._looks[index])
+                continue
+            n = bisect.bisect_left(order, index)
+            if n in (0, len(order)):
+                continue
+            before, after = order[n - 1], order[n]
+            t0, t, t1 = (self._t_s[bisect.bisect_left(self._index, i)] for i in (before, index, after))
+            if t1 - t0 <= HOLD_S:
+                yield (
+                    index,
+                    between(_unpacked(self._looks[before]), _unpacked(self._looks[after]), (t - t0) / (t1 - t0)),
+                )
+
+    # -- internals -----------------------------------------------------------------------------------------------
+
+    def _note(self, raw: RawFrame) -> None:
+        self._index.append(raw.index)
+        self._t_s.append(raw.t_s)
+        self.frame_count, self.last_s = self.frame_count + 1, raw.t_s
+        if raw.pts_estimated:
+            self.untimed.add(raw.index)
+
+    def _traffic(self, found: Sequence[Detection]) -> bool:
+        return any(d.label in VEHICLE_LABELS and d.score >= TRAFFIC_SCORE and on_road(d, self._road) for d in found)
+
+
+def between(first: Sequence[Detection], second: Sequence[Detection], share: float) -> list[Detection]:
+    """What stood where between two looks: pairs moved on straight, what only one look shows where that shows it.
+
+    Args:
+        first: The earlier look.
+        second: The later look.
+        share: How far between them, 0 to 1.
+    """
+    found: list[Detection] = []
+    left = set(range(len(second)))
+    overlap = iou_matrix(_boxes(first), _boxes(second)) if first and second else np.zeros((len(first), len(second)))
+    for a in sorted(range(len(first)), key=lambda row: -float(overlap[row].max(initial=0.0))):
+        same = [b for b in left if second[b].label == first[a].label and overlap[a, b] >= SAME_IOU]
+        if not same:
+            found.append(first[a])
+            continue
+        b = max(same, key=lambda column: float(overlap[a, column]))
+        left.discard(b)
+        x1, y1, x2, y2 = (p + share * (q - p) for p, q in zip(first[a].box_px, second[b].box_px, strict=True))
+        found.append(Detection((x1, y1, x2, y2), first[a].label, min(first[a].score, second[b].score)))
+    return found + [second[b] for b in sorted(left)]
+
+
+def _grid(raw: RawFrame) -> Image:
+    return grid_of(raw.luma())
+
+
+def _small(raw: RawFrame) -> tuple[Image, float]:
+    return small_of(raw.luma(), full_range=raw.full_range)
+
+
+def _boxes(found: Sequence[Detection]) -> Array:
+    return np.array([d.box_px for d in found], np.float64).reshape(-1, 4)
+
+
+def _packed(found: Sequence[Detection]) -> Array:
+    """N x 6: box, score, number of the label; a tenth of the memory of the objects."""
+    return np.array([(*d.box_px, d.score, LABELS.index(d.label)) for d in found], np.float64).reshape(-1, 6)
+
+
+def _unpacked(packed: Array) -> list[Detection]:
+    return [Detection((r[0], r[1], r[2], r[3]), LABELS[int(r[5])], r[4]) for r in packed.tolist()]
+
+
+class _HeadView:
+    """A signal head and the part of the picture it is read from."""
+
+    def __init__(self, head: SignalHead, width: int, height: int) -> None:
+        self.head_id = head.head_id
+        x1, y1, x2, y2 = head.box_px
+        left, top = (max(0, int(v) // 2 * 2 - 2) for v in (x1, y1))
+        right, bottom = min(width // 2 * 2, int(x2) // 2 * 2 + 4), min(height // 2 * 2, int(y2) // 2 * 2 + 4)
+        inside = round(x1) >= 0 and round(y1) >= 0 and round(x2) <= right and round(y2) <= bottom
+        self._part = (left, top, right, bottom) if inside else None
+        if inside:  # an even shift keeps the rounding of the box to whole pixels as it is
+            head = SignalHead(head.head_id, (x1 - left, y1 - top, x2 - left, y2 - top), head.layout, head.lamps)
+        self._reader = SignalReader(head)
+
+    def observe(self, raw: RawFrame) -> SignalObservation:
+        """Judge the next frame."""
+        picture = raw.image() if self._part is None else raw.crop(*self._part)
+        return self._reader.observe(Frame(raw.index, raw.pts, raw.t_s, picture, raw.pts_estimated))

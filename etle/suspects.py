@@ -1,0 +1,282 @@
+"""When a vehicle may have broken a rule, told from sparse observations: the times that deserve a second look.
+
+Nobody is let off by chance: whatever cannot be shown to be innocent from what was seen is looked at in full. What is
+let off is let off by a margin: slower than the limit by more than the sparse measurement is uncertain, not near a line
+while red was lit, not against its lane. The rules themselves (:mod:`etle.rules`) judge after the second look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from etle.measure.ground import GroundPlane
+from etle.measure.manoeuvre import against_lane
+from etle.measure.path import GroundPath, LaneAxis, ground_path
+from etle.measure.speed import robust_slope
+from etle.rules.base import SignalTimeline
+from etle.site import Site
+from etle.types import Detection, PointM, SignalState, Track, TrackPoint
+
+Span: TypeAlias = tuple[float, float]
+Line: TypeAlias = tuple[PointM, PointM]
+
+KMH_PER_MPS = 3.6
+MOVED_M = 0.5
+"""A vehicle that moved less along a lane did not drive in it; the rules ask for 1 m."""
+LANE_SHARE = 0.45
+"""Share of its positions within a lane from which a vehicle may be taken to have used it; the rules ask for 0.6."""
+LANE_DEG = 32.0
+"""Angle to the lane up to which it may; the rules ask for 25."""
+BESIDE_M = 0.5
+"""Positions this far beside a lane still count; the rules allow 0.3."""
+FEWEST = 4
+"""A speed from fewer positions lets nobody off."""
+SHORTEST_S = 0.25
+TOLERANCE_SHARE = 0.5
+"""Of the tolerance that a case needs to exceed: who stays below the limit and this much, with all that a sparse
+measurement is uncertain by, cannot exceed the whole of it."""
+RED_NEAR_S = 0.7
+"""A crossing this near to red, seen sparsely, may be one on red."""
+LINE_NEAR_M = 3.0
+"""A vehicle last seen this near before its line may have crossed it."""
+CROSSING_S = 0.8
+"""The rules measure a crossing from half a second around it; sparse observations place it to half of that."""
+AFTER_SECOND_S = 0.6
+LONGEST_AFTER_S = 6.0
+"""A vehicle that did not pass the second line is followed in full for this long after the first."""
+STAND_S = 2.0
+UNSEEN_S = 0.35
+"""A vehicle may have been in the picture this long before and after it was first and last seen sparsely."""
+STRAY_S = 0.35
+"""Around something on a lane that no track explains."""
+STRAY_SCORE = 0.40
+"""Weaker detections start no track at full rate either."""
+
+
+def spans_to_see(
+    tracks: Iterable[Track],
+    strays: Iterable[TrackPoint],
+    site: Site,
+    plane: GroundPlane,
+    axes: Sequence[LaneAxis],
+    timelines: Mapping[str, SignalTimeline],
+    model: str,
+    *,
+    lead_s: float,
+    tolerance_kmh: Callable[[float], float],
+) -> list[Span]:
+    """Times to be seen in full, in order, overlapping ones joined.
+
+    Args:
+        tracks: Vehicles followed over sparse observations, long enough to be judged.
+        strays: Observations of vehicles that belong to none of them.
+        site: The site.
+        plane: Its calibration.
+        axes: Its lanes.
+        timelines: What the heads showed.
+        model: Name of the detector model.
+        lead_s: How much before and after what is measured.
+        tolerance_kmh: What is deducted from a speed at least before it is held against the limit.
+    """
+    finder = _Finder(site, plane, axes, timelines, model, lead_s, tolerance_kmh)
+    found: list[Span] = []
+    for track in tracks:
+        found.extend(finder.of_track(track))
+    for point in strays:
+        found.extend(finder.of_stray(point))
+    return joined(found)
+
+
+def joined(spans: Iterable[Span], gap_s: float = 0.0) -> list[Span]:
+    """Spans in order, those that overlap or lie no farther apart than ``gap_s`` made one."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1] + gap_s:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def road_mask(site: Site, plane: GroundPlane, axes: Sequence[LaneAxis], step_px: int = 8) -> NDArray[np.bool_]:
+    """Where the lanes' surface lies in the picture: one value for each ``step_px`` pixels, rows by columns.
+
+    Args:
+        site: The site.
+        plane: Its calibration.
+        axes: Its lanes.
+        step_px: Side of what one value stands for.
+    """
+    width, height = site.image.width, site.image.height
+    x, y = np.meshgrid(np.arange(step_px / 2, width, step_px), np.arange(step_px / 2, height, step_px))
+    ground = plane.to_ground(np.column_stack([x.ravel(), y.ravel()]))
+    surveyed = np.array([point.m for point in site.calibration.points], float)
+    centre = surveyed.mean(axis=0)
+    reach = 3.0 * float(np.linalg.norm(surveyed - centre, axis=1).max()) + 20.0
+    mask = np.zeros(x.size, bool)
+    for axis in axes:
+        across = axis.coordinates(ground)[:, 1]
+        mask |= np.abs(across) <= axis.width_m / 2 + BESIDE_M
+    # beyond the horizon the plane comes round from behind
+    mask &= np.linalg.norm(ground - centre, axis=1) <= reach
+    if site.speed is not None:
+        mask |= _within(site.speed.zone_m, ground)
+    return mask.reshape(x.shape)
+
+
+def on_road(detection: Detection, mask: NDArray[np.bool_], step_px: int = 8) -> bool:
+    """Whether the lower part of a box touches the lanes' surface."""
+    x1, y1, x2, y2 = detection.box_px
+    top = int((y2 - 0.35 * (y2 - y1)) // step_px)
+    part = mask[max(0, top) : int(y2 // step_px) + 1, max(0, int(x1 // step_px)) : int(x2 // step_px) + 1]
+    return bool(part.any())
+
+
+class _Finder:
+    def __init__(
+        self,
+        site: Site,
+        plane: GroundPlane,
+        axes: Sequence[LaneAxis],
+        timelines: Mapping[str, SignalTimeline],
+        model: str,
+        lead_s: float,
+        tolerance_kmh: Callable[[float], float],
+    ) -> None:
+        self._tolerance_kmh = tolerance_kmh
+        self._site, self._plane, self._axes, self._model, self._lead_s = site, plane, list(axes), model, lead_s
+        self._size = (site.image.width, site.image.height)
+        self._turns = {lane.id: bool(lane.turn_heads or lane.permitted_on_red) for lane in site.lanes}
+        self._reds: dict[str, list[Span]] = {}
+        for lane in site.lanes:
+            heads = [] if lane.signal_head is None else [str(lane.signal_head), *lane.turn_heads.values()]
+            self._reds[lane.id] = joined(
+                (interval.start_s, interval.end_s)
+                for head in heads
+                for interval in timelines[head].intervals
+                if interval.state is SignalState.RED
+            )
+
+    def of_track(self, track: Track) -> list[Span]:
+        found: list[Span] = []
+        for axis in self._axes:
+            path = ground_path(track, self._plane, axis, image_size=self._size, model=self._model)
+            if len(path) < 2:
+                continue
+            if self._may_use(path):
+                found += self._speed(path)
+                found += self._red(path)
+        wrong = self._site.wrong_way
+        if wrong is not None and wrong.enforce and self._against(track):
+            found.append((track.points[0].t_s, track.points[-1].t_s))
+        return found
+
+    def of_stray(self, point: TrackPoint) -> list[Span]:
+        single = Track("", point.label, (point,))
+        here = (point.t_s - STRAY_S, point.t_s + STRAY_S)
+        for axis in self._axes:
+            path = ground_path(single, self._plane, axis, image_size=self._size, model=self._model)
+            if len(path) == 0 or abs(float(path.across_m[0])) > axis.width_m / 2 + BESIDE_M:
+                continue
+            speed = self._site.speed
+            if speed is not None and speed.enforce and _within(speed.zone_m, path.points_m).any():
+                return [here]
+            lines = self._lines(axis)
+            if lines is None or not self._red_near(axis, *here):
+                continue
+            front = float(path.along_m[0]) + path.front_offset_m
+            first, second = (float(axis.line_along(line, path.across_m)[0]) for line in lines)
+            if first - 2 * LINE_NEAR_M <= front <= second + path.front_offset_m + 2 * LINE_NEAR_M:
+                return [here]
+        return []
+
+    def _may_use(self, path: GroundPath) -> bool:
+        along, across = path.along_m[-1] - path.along_m[0], path.across_m[-1] - path.across_m[0]
+        if along < MOVED_M or abs(np.degrees(np.arctan2(across, along))) > LANE_DEG:
+            return False
+        return float((np.abs(path.across_m) <= path.axis.width_m / 2 + BESIDE_M).mean()) >= LANE_SHARE
+
+    def _speed(self, path: GroundPath) -> list[Span]:
+        rule = self._site.speed
+        if rule is None or not rule.enforce:
+            return []
+        inside = _within(rule.zone_m, path.points_m)
+        if not inside.any():
+            return []
+        t, s, sigma = path.t_s[inside], path.along_m[inside], path.sigma_m[inside]
+        seen = [(float(t[0]) - self._lead_s, float(t[-1]) + self._lead_s)]
+        span = float(t[-1] - t[0])
+        if len(t) < FEWEST or span < SHORTEST_S:
+            return seen
+        slope, u_fit, _ = robust_slope(t, s, sigma)
+        u = max(u_fit, float(np.median(sigma)) * np.sqrt(12 / len(t)) / span)
+        highest = KMH_PER_MPS * (abs(slope) + 2 * u)
+        return seen if highest > rule.limit_kmh + TOLERANCE_SHARE * self._tolerance_kmh(rule.limit_kmh) else []
+
+    def _red(self, path: GroundPath) -> list[Span]:
+        lines = self._lines(path.axis)
+        if lines is None:
+            return []
+        ahead = path.along_m + path.front_offset_m - path.axis.line_along(lines[0], path.across_m)
+        found = []
+        for when in self._crossings(path, ahead):
+            if not self._red_near(path.axis, when - RED_NEAR_S, when + RED_NEAR_S):
+                continue
+            beyond = path.along_m + path.front_offset_m - path.axis.line_along(lines[1], path.across_m)
+            last = float(path.t_s[-1])
+            passed = np.flatnonzero(beyond >= 0)
+            until = min(last, when + LONGEST_AFTER_S)
+            if len(passed) and not self._turns[path.axis.lane_id]:
+                until = min(until, float(path.t_s[passed[0]]) + AFTER_SECOND_S)
+            if self._site.stop_line is not None and self._site.stop_line.enforce:
+                until = max(until, min(last, when + STAND_S))
+            # before it came into the picture there is nothing of it to be seen
+            found.append(
+                (
+                    max(when - CROSSING_S, float(path.t_s[0]) - UNSEEN_S),
+                    min(max(until, when + CROSSING_S), last + UNSEEN_S),
+                )
+            )
+        return found
+
+    def _crossings(self, path: GroundPath, ahead: NDArray[np.float64]) -> list[float]:
+        """When the front may have passed the line."""
+        t = path.t_s
+        changes = np.flatnonzero((ahead[1:] >= 0) & (ahead[:-1] < 0))
+        if len(changes):
+            n = int(changes[-1])
+            share = -ahead[n] / (ahead[n + 1] - ahead[n])
+            return [float(t[n] + share * (t[n + 1] - t[n]))]
+        if ahead[0] >= 0:
+            few = slice(0, 6)
+            speed = float(np.polyfit(t[few] - t[0], ahead[few], 1)[0])
+            # longer ago than it is traced back
+            back_s = float(ahead[0]) / max(speed, 0.3)
+            return [float(t[0]) - back_s] if back_s <= 2 * CROSSING_S else []
+        return [float(t[-1])] if ahead[-1] > -LINE_NEAR_M else []
+
+    def _lines(self, axis: LaneAxis) -> tuple[Line, Line] | None:
+        rule = self._site.red_light
+        if rule is None or axis.signal_head is None:
+            return None
+        standing = self._site.stop_line is not None and self._site.stop_line.enforce
+        return (rule.stop_line_m, rule.second_line_m) if rule.enforce or standing else None
+
+    def _red_near(self, axis: LaneAxis, start_s: float, end_s: float) -> bool:
+        return any(start <= end_s and start_s <= end for start, end in self._reds[axis.lane_id])
+
+    def _against(self, track: Track) -> bool:
+        rule = self._site.wrong_way
+        assert rule is not None
+        way = against_lane(track, self._plane, self._axes, image_size=self._size, model=self._model)
+        return way is not None and way.distance_m.value + way.distance_m.u95 > rule.distance_m
+
+
+def _within(zone_m: Sequence[PointM], points_m: NDArray[np.float64]) -> NDArray[np.bool_]:
+    polygon = np.asarray(zone_m, np.float32).reshape(-1, 1, 2)
+    return np.array([cv2.pointPolygonTest(polygon, (float(x), float(y)), False) >= 0 for x, y in points_m], bool)
