@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import xxhash
 
-from etle.footage.reader import FootageReader
+from etle.footage.reader import FootageReader, RawFrame
 from etle.perception.detector import Detector
 from etle.pipeline import Tools
-from etle.types import Detection, Frame, Image
+from etle.types import Detection, Image
 
 Found = Mapping[bytes, tuple[Detection, ...]]
 """What was found, by :func:`picture_key`."""
@@ -71,8 +71,8 @@ class RememberingDetector:
 
 
 def remembering(tools: Tools, detector: RememberingDetector) -> Tools:
-    """The tools with another detector for whole pictures; plates keep their own."""
-    return dataclasses.replace(tools, detector=detector)
+    """The tools with another detector for whole pictures, sparse looks too; plates keep their own."""
+    return dataclasses.replace(tools, detector=detector, coarse_detector=None)
 
 
 class WindowReader(FootageReader):
@@ -88,6 +88,6 @@ class WindowReader(FootageReader):
         super().__init__(path)
         self._window = (start_s, end_s)
 
-    def frames(self, start_s: float | None = None, end_s: float | None = None) -> Iterator[Frame]:
-        """The pictures of the stretch; see :meth:`FootageReader.frames`."""
-        return super().frames(*self._window)
+    def raw_frames(self, start_s: float | None = None, end_s: float | None = None) -> Iterator[RawFrame]:
+        """The pictures of the stretch; see :meth:`FootageReader.raw_frames`, by which ``frames`` goes too."""
+        return super().raw_frames(*self._window)

@@ -161,6 +161,7 @@ def rendered(folders: Sequence[Path]) -> list[dict[str, Any]]:
     from etle.batch.truth import load_truth
     from etle.footage.reader import open_footage
     from etle.measure.ground import ground_plane_of
+    from etle.pace import Pace
     from etle.pipeline import analyse
     from etle.settings import Settings
     from etle.site import load_site
