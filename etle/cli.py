@@ -18,6 +18,7 @@ from etle import __version__, cli_city
 from etle._opencv import require_one_opencv
 from etle.cli_accounts import add_user_commands
 from etle.cli_deadlines import deadlines_app
+from etle.cli_delivery import delivery_app
 from etle.cli_documents import documents_app
 from etle.cli_evidence import evidence_app
 from etle.cli_register import register_app
@@ -44,6 +45,7 @@ for name, group in (
     ("site", site_app),
     ("evidence", evidence_app),
     ("documents", documents_app),
+    ("delivery", delivery_app),
     ("deadlines", deadlines_app),
     ("register", register_app),
     ("users", users_app),

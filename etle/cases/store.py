@@ -249,8 +249,12 @@ def _add_case(session: Session, recording: Recording, new: NewCase, now: datetim
 
 def _next_number(session: Session, new: NewCase) -> str:
     """``ETLE-2026-000001``: the year is the site's own, numbers rise by one within it."""
-    year = new.occurred_at.astimezone(ZoneInfo(new.time_zone)).year
-    series = f"case-{year}"
+    return next_in_series(session, "ETLE", new.occurred_at.astimezone(ZoneInfo(new.time_zone)).year, "case")
+
+
+def next_in_series(session: Session, prefix: str, year: int, series: str | None = None) -> str:
+    """``PREFIX-2026-000001``: numbers rise by one within a year; none is given twice."""
+    series = f"{series or prefix.lower()}-{year}"
     raise_it = (
         update(NumberSeries)
         .where(NumberSeries.series == series)
@@ -262,7 +266,7 @@ def _next_number(session: Session, new: NewCase) -> str:
         number = 1
         session.add(NumberSeries(series=series, last=number))
         session.flush()
-    return f"ETLE-{year}-{number:06d}"
+    return f"{prefix}-{year}-{number:06d}"
 
 
 def stored_elsewhere(session: Session, case: NewCase, *, within_s: float = SAME_EVENT_S) -> Case | None:
