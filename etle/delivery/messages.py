@@ -29,7 +29,7 @@ def delivery_texts() -> Texts:
 
 def owner_url(settings: Settings) -> str:
     """Where owners look up a notice."""
-    return f"{settings.public_url.rstrip('/')}/"
+    return f"{settings.public_url.rstrip('/')}/owner"
 
 
 def email_for(delivery: Delivery, notice: Notice, pdf: bytes, settings: Settings) -> EmailMessage:

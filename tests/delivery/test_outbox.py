@@ -87,7 +87,7 @@ def test_an_email_carries_the_letter_and_goes_once(sqlite_database: Database, se
     body = message.get_body(("plain",))
     assert body is not None
     assert number in body.get_content()
-    assert "https://etle.example.go.id/" in body.get_content()
+    assert "https://etle.example.go.id/owner" in body.get_content()
     [attached] = message.iter_attachments()
     with database.session() as session:
         notice = the_notice(session, number)
