@@ -66,7 +66,13 @@ def tell_signals(
             stamp = (state.st_mtime_ns, state.st_size)
             fresh = [] if stamp == looked_at else changes_of(path, site, known)
             looked_at = stamp
-        except (OSError, InputError):
+        except OSError as error:
+            if first:
+                raise InputError(
+                    f"cannot be read ({error.strerror})", where=path, remedy="Give the controller's log"
+                ) from error
+            fresh = []
+        except InputError:
             if first:
                 raise
             fresh = []

@@ -55,6 +55,17 @@ DELIVERY_EVENTS = {
     "failed": N_("failed"),
     "cancelled": N_("cancelled"),
 }
+FINDINGS = {
+    "class": N_("Class"),
+    "make": N_("Make"),
+    "model": N_("Model"),
+    "colour": N_("Colour"),
+    "number_range": N_("Number range"),
+    "status": N_("Standing in the register"),
+    "same": N_("agrees"),
+    "differs": N_("differs"),
+    "unknown": N_("not known"),
+}
 Number = Annotated[str, Path(max_length=80)]
 
 
@@ -121,7 +132,10 @@ def _show(
                 "site": case.site_name,
             },
             "check": check,
-            "findings": check.findings["fields"] if check is not None else (),
+            "findings": [
+                one | {key: words.gettext(FINDINGS.get(one[key], one[key])) for key in ("field", "verdict")}
+                for one in (check.findings["fields"] if check is not None else ())
+            ],
             "resolved": latest_resolution(session, check) if check is not None else None,
             "stopped": stopped_by_register(session, case) is not None,
             "letters": [
