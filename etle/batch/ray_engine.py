@@ -215,6 +215,8 @@ class RayEngine:
         self.lost = 0
         """Workers that were lost at work, with their machine or alone."""
         self.split_recordings = 0
+        self.busy_s = 0.0
+        """Time workers spent on recordings, all together."""
         self._connect(address)
 
     @property
@@ -401,6 +403,7 @@ class RayEngine:
             hand = self._calls.pop(call)
             task, part = hand.task, hand.part
             hand.task = hand.part = None
+            self.busy_s += time.monotonic() - hand.since if task is not None else 0.0
             try:
                 answer = self._ray.get(call)
             except self._ray.exceptions.RayError as error:
