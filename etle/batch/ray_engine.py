@@ -25,7 +25,7 @@ from etle.batch.jobs import Job
 from etle.batch.journal import clean_up
 from etle.batch.local import FileOutcome, FileState, Findings, Work, code_sha256, completed, identity_of
 from etle.batch.pool import End, Limits, bad_end
-from etle.batch.remember import Found, RememberingDetector, WindowReader, remembering
+from etle.batch.remember import Found, WindowReader, remembering
 from etle.batch.tools import build_tools
 from etle.cases.db import Database
 from etle.errors import EtleError, FootageError, InputError, MissingExtraError
@@ -73,15 +73,15 @@ class Actor:
 
     def look(self, job: Job, start_s: float, end_s: float) -> dict[bytes, Any]:
         """What is to be seen in a part of a recording, by picture; empty where the part cannot be read."""
-        detector = RememberingDetector(self._tools.detector, keep=None)
+        tools, detectors = remembering(self._tools, keep=None)
         with contextlib.suppress(EtleError):  # the whole recording's run finds the fault, and says it
             reader = WindowReader(str(job.path), start_s, end_s)
             with contextlib.closing(reader):
                 loaded = self._site(job.site)
                 begun = recording_start(reader.info, loaded.site, job.start)
                 on = begun.at.astimezone(loaded.site.zone).date()
-                analyse(reader, loaded, remembering(self._tools, detector), run_id="part", on=on)
-        return dict(detector.found)
+                analyse(reader, loaded, tools, run_id="part", on=on)
+        return {key: answer for detector in detectors for key, answer in detector.found.items()}
 
     def process(self, job: Job, sha256: str, *parts: Found) -> tuple[End, Any, str, float, int]:
         """One recording: its findings, or the error; with the processor time and the largest memory it took."""
@@ -90,8 +90,7 @@ class Actor:
         result: Findings | EtleError | None = None
         try:
             known = {key: found for part in parts for key, found in part.items()}
-            detector = RememberingDetector(self._tools.detector, known)
-            tools = remembering(self._tools, detector) if parts else self._tools
+            tools, _ = remembering(self._tools, known) if parts else (self._tools, ())
             loaded = self._site(job.site)
             if not job.path.is_file():
                 raise FootageError(

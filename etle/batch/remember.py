@@ -35,9 +35,13 @@ class RememberingDetector:
         detector: Who is asked.
         known: What was found elsewhere.
         keep: Remember the answers too: None remembers all, a number that many of the latest, 0 none.
+        salt: Tells the answers of different detectors apart where they are kept together.
     """
 
-    def __init__(self, detector: Detector, known: Found | None = None, *, keep: int | None = 0) -> None:
+    def __init__(
+        self, detector: Detector, known: Found | None = None, *, keep: int | None = 0, salt: bytes = b""
+    ) -> None:
+        self._salt = salt
         self._detector = detector
         self._known = known or {}
         self._keep = keep
@@ -51,7 +55,7 @@ class RememberingDetector:
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """Find objects; see :class:`etle.perception.detector.Detector`."""
-        keys = [picture_key(image) for image in images]
+        keys = [self._salt + picture_key(image) for image in images]
         unknown = [n for n, key in enumerate(keys) if key not in self._known and key not in self.found]
         fresh = dict(zip(unknown, self._detector.detect([images[n] for n in unknown]), strict=True)) if unknown else {}
         self.asked += len(unknown)
@@ -70,9 +74,24 @@ class RememberingDetector:
         return answers
 
 
-def remembering(tools: Tools, detector: RememberingDetector) -> Tools:
-    """The tools with another detector for whole pictures, sparse looks too; plates keep their own."""
-    return dataclasses.replace(tools, detector=detector, coarse_detector=None)
+def remembering(
+    tools: Tools, known: Found | None = None, *, keep: int | None = 0
+) -> tuple[Tools, tuple[RememberingDetector, ...]]:
+    """The tools with detectors that remember, for close and for sparse looks; plates keep their own.
+
+    Args:
+        tools: As they were built.
+        known: What both detectors found elsewhere.
+        keep: See :class:`RememberingDetector`.
+
+    Returns:
+        The tools, and the detectors in them.
+    """
+    close = RememberingDetector(tools.detector, known, keep=keep)
+    if tools.coarse_detector is None:
+        return dataclasses.replace(tools, detector=close), (close,)
+    sparse = RememberingDetector(tools.coarse_detector, known, keep=keep, salt=b"sparse")
+    return dataclasses.replace(tools, detector=close, coarse_detector=sparse), (close, sparse)
 
 
 class WindowReader(FootageReader):
