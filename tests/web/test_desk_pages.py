@@ -236,6 +236,21 @@ def test_the_registered_vehicle_stands_beside_the_picture(desk: Desk, sari: Test
     assert "It is the same vehicle</strong>: <q>register is wrong" in sari.get(f"/cases/{RED}").text
 
 
+def test_the_register_is_asked_from_the_page(desk: Desk, sari: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "register/ask" not in sari.get(f"/cases/{RED}").text  # there is none
+    answer = _post(desk, sari, f"/cases/{RED}/register/ask")
+    assert answer.status_code == 409
+    assert "there is no vehicle register" in answer.text
+    monkeypatch.setattr("etle.web.pages.desk.has_register", lambda _: True)
+    monkeypatch.setattr("etle.web.pages.desk.vehicle_register", lambda _: _Register())
+    assert "register/ask" in sari.get(f"/cases/{RED}").text
+    answer = _post(desk, sari, f"/cases/{RED}/register/ask", make=" honda ", colour="hitam")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/cases/{RED}")
+    page = sari.get(f"/cases/{RED}?lang=en").text
+    assert page.count('<span class="verdict">agrees</span>') >= 2
+    assert page.count('<tr class="differs">') == 1  # a car in the picture, a motorcycle in the register
+
+
 def test_trail(desk: Desk, sari: TestClient) -> None:
     sari.get(f"/cases/{RED}")
     _decide(desk, sari, action="reject", reason="duplicate")

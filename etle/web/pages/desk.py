@@ -28,14 +28,18 @@ from etle.cases.desk import (
     take_lock,
 )
 from etle.cases.models import BlindReading, Case, User
+from etle.cases.process import ProcessError
 from etle.cases.queue import Filters, cursor_of, list_queue, local_zone, next_case, review_rules
-from etle.cases.registration import latest_check, latest_resolution, resolve_registration
+from etle.cases.registration import check_registration, latest_check, latest_resolution, resolve_registration
 from etle.cases.scene import case_scene
 from etle.cases.severity import LEVELS, severity_names
 from etle.cases.statistics import own_statistics, period_start, supervision
 from etle.cases.store import get_case, list_sites, site_of_case
 from etle.cases.workflow import ConflictError, DecisionError, FourEyes, may_decide, undo, undoable_until, workflow
 from etle.documents.texts import Language, case_texts, local_time
+from etle.errors import InputError
+from etle.register.deployment import has_register, vehicle_register
+from etle.register.records import RegisterError
 from etle.web import actions
 from etle.web.i18n import N_, Words, language_of, words_of
 from etle.web.pages.filters import CountKeeper, QueueQuery, queue_query
@@ -220,7 +224,9 @@ def _case_page(
         undone = _undo_bar(state, session, user, done or number, words)
         register = None if masked else _register_view(session, found, words)
         audit.viewed(session, actions.actor_of(user), found, purpose=user.purpose)
-        scene = case_scene(state.settings.data_dir, found)
+        # what is drawn over the clip is fetched by the page; only the plot of a speed is part of it
+        plotted = "speed_kmh" in (found.facts.get("measurements") or {})
+        scene = case_scene(state.settings.data_dir, found) if plotted else None
         view = case_view(found, language, scene=scene, masked=masked, now=now)
         on = now.astimezone(ZoneInfo(found.time_zone)).date()
         four_eyes = FourEyes.parse(state.settings.four_eyes).asked_for(found)
@@ -238,6 +244,7 @@ def _case_page(
         typed=typed,
         undo=undone,
         register=register,
+        may_ask=decider and not masked and bool(found.plate_text) and has_register(state.settings),
         context=query.encoded(),
         message=message,
         four_eyes=four_eyes,
@@ -615,6 +622,38 @@ def resolve(
             session, number, actions.actor_of(user), resolution=resolution, note=note, check_id=check_id
         )
     return RedirectResponse(_case_url(number, QueueQuery.decoded(context).encoded()), 303)
+
+
+@private.post("/cases/{number}/register/ask")
+def ask_register(
+    request: Request,
+    state: StateDep,
+    user: UserDep,
+    number: str,
+    make: Annotated[str, Form(max_length=60)] = "",
+    model: Annotated[str, Form(max_length=60)] = "",
+    colour: Annotated[str, Form(max_length=60)] = "",
+    context: Context = "",
+) -> Response:
+    """Ask the vehicle register about the plate and hold its answer against the picture as the officer sees it."""
+    query, words = QueueQuery.decoded(context), words_of(request)
+    _may_go_on(state, user, number)
+    try:
+        register = vehicle_register(state.settings)
+        with state.database.session() as session:
+            check_registration(
+                session,
+                number,
+                register,
+                actions.actor_of(user),
+                make=make.strip() or None,
+                model=model.strip() or None,
+                colour=colour.strip() or None,
+            )
+    except (RegisterError, ProcessError, InputError) as error:
+        message = _Message(words.gettext("The register was not asked"), error.what)
+        return _case_page(request, state, user, number, query, status=409, message=message)
+    return RedirectResponse(_case_url(number, query.encoded()), 303)
 
 
 # ---- many at once ----
