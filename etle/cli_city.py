@@ -119,3 +119,19 @@ def import_file(
         typer.echo(f"{done.rows} rows: {done.would_take} {verb}, {done.known} known already, {len(done.bad)} bad")
     if done.bad:
         raise typer.Exit(ExitCode.BAD_INPUT)
+
+
+@complaints_app.command(name="tidy")
+def tidy_complaints() -> None:
+    """Delete words and senders of complaints whose time is over; run it once a day."""
+    from etle.cases.audit import Actor
+    from etle.cases.complaints import forget_words
+    from etle.cases.db import open_database
+
+    database = open_database(get_settings().resolved_database_url, create=False)
+    try:
+        with database.session() as session:
+            gone = forget_words(session, Actor.program("etle complaints tidy"))
+        typer.echo(f"{len(gone)} complaints: words and sender deleted")
+    finally:
+        database.close()

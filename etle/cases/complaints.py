@@ -26,6 +26,8 @@ from etle.evidence.chain import digest
 from etle.law.complaints import complaint_kind, end_of
 
 MAX_TEXT = 8000
+FORGOTTEN = "–"
+"""Stands where words were deleted."""
 MAX_FUTURE = timedelta(hours=1)
 """Clocks of other systems may run ahead by this much."""
 OPEN_STATES = ("received", "in_progress")
@@ -319,6 +321,29 @@ def list_complaints(
         if value:
             query = query.where(column == value)
     return list(session.scalars(query))
+
+
+def forget_words(session: Session, actor: Actor, *, now: datetime | None = None) -> list[str]:
+    """Delete the words and the sender of complaints whose time is over; what they were about and when stays.
+
+    The time (``keep_days``) is that of the rule the complaint came in under, counted from when it was closed.
+
+    Returns:
+        Numbers of the complaints.
+    """
+    now = now or datetime.now(UTC)
+    gone = []
+    closed = select(Complaint).options(selectinload(Complaint.steps)).where(Complaint.state == "closed")
+    for one in session.scalars(closed.where(Complaint.text != FORGOTTEN).order_by(Complaint.id)):
+        if one.steps[-1].at + timedelta(days=int(one.rule["keep_days"])) > now:
+            continue
+        one.text, one.reporter, one.plate_text, one.version = FORGOTTEN, {}, None, one.version + 1
+        for done in one.steps:
+            done.note = FORGOTTEN if done.note else ""
+        gone.append(one.complaint_number)
+    if gone:
+        record(session, actor, "complaints.forgotten", details={"complaints": gone}, now=now)
+    return gone
 
 
 def _checked(session: Session, new: NewComplaint, now: datetime) -> dict[str, Any]:

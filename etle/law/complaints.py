@@ -25,6 +25,7 @@ class ComplaintKind(DatedRecord):
     camera_review: Annotated[bool, Field(description="It calls a camera in question: the camera is to be reviewed.")]
     acknowledge_within: Annotated[int, Field(ge=0, le=400, description="Days until the first answer.")]
     answer_within: Annotated[int, Field(ge=1, le=400, description="Days until the final answer.")]
+    keep_days: Annotated[int, Field(ge=30, le=3650, description="Days the words and the sender are kept once closed.")]
     counted: Annotated[Literal["calendar_days", "working_days"], Field(description="Which days count.")]
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from etle.cases.complaints import (
     ComplaintError,
     NewComplaint,
     close_review,
+    forget_words,
     get_complaint,
     list_complaints,
     open_review,
@@ -194,3 +195,19 @@ def test_every_kind_has_its_source() -> None:
     for versions in load_complaint_kinds().values():
         assert all(one.source and one.status for one in versions)
     assert set(complaint_kinds(NOW.date())) >= {"camera", "not_my_vehicle"}
+
+
+def test_words_and_senders_are_deleted_when_their_time_is_over(database: Database) -> None:
+    old, open_ = take(database, plate="BH 1 A"), take(database, external_id="B")
+    for action in ("answer", "close"):
+        advance(database, old, action)
+    for days, gone in ((364, []), (366, [old]), (900, [])):
+        with database.session() as session:
+            assert forget_words(session, Actor.program("test"), now=NOW + timedelta(days=days)) == gone
+    with database.session(read_only=True) as session:
+        found, other = get_complaint(session, old), get_complaint(session, open_)
+        assert found is not None
+        assert other is not None
+        assert (found.text, found.reporter, found.plate_text, found.kind) == ("–", {}, None, "not_my_vehicle")
+        assert {one.note for one in found.steps} <= {"–", ""}
+        assert other.reporter["name"] == "Ibu Contoh"
