@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from etle.cases.complaints import OPEN_STATES, open_reviews
+from etle.cases.deadlines import upcoming
 from etle.cases.deliveries import funnel
 from etle.cases.models import (
     CameraSite,
@@ -22,6 +23,7 @@ from etle.cases.models import (
 )
 from etle.cases.operations import SILENT_AFTER
 from etle.cases.store import list_sites
+from etle.law.deadlines import DeadlineRules
 
 HOURS = 24
 SOON = timedelta(days=2)
@@ -84,7 +86,7 @@ class Deadline:
     """Something that must be done by a time."""
 
     what: str
-    """``complaint`` or ``review``."""
+    """``complaint``, ``review``, or the step of a case (:mod:`etle.cases.deadlines`) whose time runs out."""
     number: str
     site_id: str | None
     due_at: datetime
@@ -265,6 +267,20 @@ def _deadlines(session: Session, sites: frozenset[str] | None, now: datetime, li
         if one.due_at < now + SOON and (sites is None or one.site_id in sites)
     ]
     return tuple(sorted(found, key=lambda one: one.due_at)[:limit])
+
+
+def case_deadlines(
+    session: Session, rules: DeadlineRules, *, now: datetime | None = None, limit: int = 200
+) -> tuple[Deadline, ...]:
+    """Deadlines of cases that have run out or soon will, the most urgent first. Looks at every case under way."""
+    now = now or datetime.now(UTC)
+    due = upcoming(session, rules, now=now, within=SOON)[:limit]
+    sites = sites_of_cases(session, sorted({one.case_number for one in due}))
+    return tuple(
+        Deadline(one.step, one.case_number, sites.get(one.case_number), one.ends_at, one.over(now))
+        for one in due
+        if one.ends_at is not None
+    )
 
 
 def sites_of_cases(session: Session, numbers: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from etle.cases.complaints import NewComplaint, receive
 from etle.cases.models import CameraSite
 from etle.cases.operations import CameraReport, SignalReport, emit, here, report
-from etle.cases.overview import Overview, Queue, SiteNow, overview, sites_now
+from etle.cases.overview import Overview, Queue, SiteNow, case_deadlines, overview, sites_now
 from etle.web.board.map import HEIGHT, WIDTH, draw
 from etle.web.board.views import Cached, age, chart
 from etle.web.i18n import Words
@@ -213,6 +213,17 @@ def test_figures(desk: Desk) -> None:
     assert isinstance(seen, Overview)
 
 
+def test_deadlines_of_cases(desk: Desk) -> None:
+    from etle.law.deadlines import packaged_deadlines
+
+    with desk.state.database.session(read_only=True) as session:
+        late = case_deadlines(session, packaged_deadlines(), now=datetime.now(UTC) + timedelta(days=30))
+        early = case_deadlines(session, packaged_deadlines(), now=datetime.now(UTC) - timedelta(days=30))
+    assert {one.number for one in late} == {RED, "ETLE-2026-000002", "ETLE-2026-000003"}
+    assert {(one.what, one.site_id, one.overdue) for one in late} == {("validation", "jmb-demo", True)}
+    assert early == ()
+
+
 def test_words_for_ages() -> None:
     english = Words("en")
     assert [age(s, english) for s in (None, 0, 60, 7200, 3 * 86400)] == [
@@ -226,7 +237,7 @@ def test_words_for_ages() -> None:
 
 def test_figures_are_made_once_for_everybody() -> None:
     clock = [0.0]
-    cached = Cached(2.0, clock=lambda: clock[0])
+    cached: Cached[str] = Cached(2.0, clock=lambda: clock[0])
     made: list[int] = []
 
     def make() -> str:

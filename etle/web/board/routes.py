@@ -15,7 +15,8 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 
 from etle.cases.operations import SIGNAL_STATES, CameraReport, Cursor, SignalReport, here, report
-from etle.cases.overview import overview, sites_now
+from etle.cases.overview import Deadline, case_deadlines, overview, sites_now
+from etle.documents.issue import deadline_rules
 from etle.web.api.problems import problems
 from etle.web.board import feed, views
 from etle.web.board.map import HEIGHT, WIDTH, draw
@@ -27,6 +28,8 @@ pages = APIRouter(include_in_schema=False)
 operations = APIRouter(prefix="/api/v1/operations", tags=["operations"])
 NAVIGATION.append(("/board", N_("Operations centre"), None))
 _MOST_REPORTS = 1000
+CASE_DEADLINES_S = 60.0
+"""Deadlines of cases are looked up this often: it takes a look at every case under way."""
 
 
 class CameraIn(BaseModel):
@@ -121,7 +124,8 @@ class BoardState:
 
     def __init__(self, stopping: threading.Event) -> None:
         self.streams = feed.Streams(stopping=stopping)
-        self.figures = views.Cached(feed.FIGURES_S)
+        self.figures: views.Cached[str] = views.Cached(feed.FIGURES_S)
+        self.deadlines: views.Cached[tuple[Deadline, ...]] = views.Cached(CASE_DEADLINES_S)
 
 
 BoardDep = Annotated[BoardState, Depends(board_state)]
@@ -186,9 +190,15 @@ def _figures(request: Request, state: AppState, shared: BoardState, sites: froze
     words = words_of(request)
     zone = ZoneInfo(state.settings.office_time_zone)
 
+    def look() -> tuple[Deadline, ...]:
+        with state.database.session(read_only=True) as session:
+            return case_deadlines(session, deadline_rules(state.settings))
+
     def make() -> str:
         with state.database.session(read_only=True) as session:
             now = overview(session, zone, sites=sites)
+        of_cases = [one for one in shared.deadlines.get("all", look) if sites is None or one.site_id in sites]
+        urgent = sorted([*now.deadlines, *of_cases], key=lambda one: one.due_at)
         return fragment(
             request,
             "board/figures.html",
@@ -201,7 +211,8 @@ def _figures(request: Request, state: AppState, shared: BoardState, sites: froze
             life=views.life(now, words),
             deliveries=views.deliveries(now, words),
             complaints=views.complaints(now, words),
-            deadlines=[(one, views.due(one.due_at, datetime.now(UTC), words)) for one in now.deadlines],
+            deadlines=[(one, views.due(one.due_at, datetime.now(UTC), words)) for one in urgent[:12]],
+            more_deadlines=max(0, len(urgent) - 12),
             kinds=views.KINDS,
         )
 

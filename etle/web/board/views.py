@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 from etle.cases.complaints import STATES as COMPLAINT_STATES
@@ -158,15 +158,18 @@ def _steps(counts: Sequence[tuple[str, int]]) -> tuple[Step, ...]:
     return tuple(Step(name, count, count / top) for name, count in counts)
 
 
-class Cached:
+Answer = TypeVar("Answer")
+
+
+class Cached(Generic[Answer]):
     """Calls a function at most once in a while for each key; everybody else gets its last answer."""
 
     def __init__(self, every_s: float, *, clock: Callable[[], float] = time.monotonic, most: int = 200) -> None:
         self._every_s, self._clock, self._most = every_s, clock, most
-        self._known: dict[Any, tuple[float, str]] = {}
+        self._known: dict[Any, tuple[float, Answer]] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Any, make: Callable[[], str]) -> str:
+    def get(self, key: Any, make: Callable[[], Answer]) -> Answer:
         """The answer for ``key``."""
         with self._lock:  # one at a time: the others would only make the same again
             known = self._known.get(key)
