@@ -571,32 +571,65 @@ def models_export(
 
 @app.command()
 def bench(
-    clips: Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)],
-    site: SiteOption,
+    clips: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings; or folders of scenes (recording, site.yaml, truth.json).", show_default=False),
+    ],
+    site: Annotated[Path | None, typer.Option("--site", help="Site file, for recordings.")] = None,
+    ways: Annotated[
+        str, typer.Option("--ways", help="Comma-separated: decode, fast, full, loop, loop-openvino.")
+    ] = "decode,fast,full,loop,loop-openvino",
+    seconds: Annotated[
+        float | None, typer.Option("--loop-seconds", min=1, help="The plain loops stop after so much of a recording.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--out", "-o", help="Save the table as JSON.")] = None,
     model: ModelOption = None,
     json_lines: JsonOption = False,
 ) -> None:
-    """Time the whole pipeline beside decoding alone on the same recordings, in one run."""
-    from etle.batch.bench import bench_clip
-    from etle.batch.tools import build_tools
-    from etle.site import load_site
+    """Time the program beside decoding alone and beside plain detect, track and OCR loops, on the same recordings."""
+    from etle.batch.bench import LOOPS, WAYS, Task, report, save
+    from etle.batch.bench import bench as run_bench
+    from etle.batch.evaluate import scene_files
 
-    loaded, tools = load_site(site), build_tools(get_settings(), model)
-    table = Table("recording", "frames", "decode only", "pipeline", "ratio", "CPU s per video s")
+    chosen = [way.strip() for way in ways.split(",") if way.strip()]
+    if unknown := [way for way in chosen if way not in WAYS]:
+        raise InputError(f"no way {unknown[0]}", where="--ways", remedy=f"Choose of {', '.join(WAYS)}")
+    tasks = []
     for clip in clips:
-        row = bench_clip(clip, loaded, tools)
+        if clip.is_dir():
+            recording, its_site, _ = scene_files(clip)
+        elif site is not None:
+            recording, its_site = clip, site
+        else:
+            raise InputError("no site for the recording", where=clip, remedy="Give --site, or a scene's folder")
+        tasks += [Task(way, recording, its_site, model, seconds if way in LOOPS else None) for way in chosen]
+    rows = []
+    for row in run_bench(tasks):
+        rows.append(row)
         if json_lines:
             _print_json(row)
+        document = report(rows)
+        if file is not None:
+            save(document, file)  # after each, so that a run that is stopped leaves what it has
+    if json_lines:
+        return
+    table = Table("recording", "way", "frames/s", "CPU s per video s", "x decoding", "loop / it", "MiB", "cases")
+    for entry in (*document["recordings"], *document["all"]):
         table.add_row(
-            clip.name,
-            str(row["frames"]),
-            f"{row['decode_fps']:.1f} frames/s",
-            f"{row['pipeline_fps']:.1f} frames/s",
-            f"{row['ratio']:.2f}",
-            f"{row['cpu_s_per_video_s']:.2f}",
+            Path(entry["file"]).stem,
+            entry["way"],
+            f"{entry['frames'] / max(entry['wall_s'], 1e-9):.1f}",
+            f"{entry['cpu_s_per_video_s']:.3f}",
+            "-" if entry["to_decode"] is None else f"{entry['to_decode']:.1f}",
+            "-" if entry["loop_to_it"] is None else f"{entry['loop_to_it']:.1f}",
+            f"{entry['peak_memory_mib']:.0f}",
+            "-" if entry.get("cases") is None else str(entry["cases"]),
         )
-    if not json_lines:
-        out.print(table)
+    out.print(table)
+    at = document["machine"]
+    out.print(f"{at['processor']}, {at['cores']} cores, load {at['load'][0]:.1f}, Python {at['python']}")
+    for way, what in document["ways"].items():
+        out.print(f"{way}: {what}", style="dim")
 
 
 def main() -> None:

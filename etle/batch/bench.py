@@ -1,58 +1,303 @@
-"""Throughput of the pipeline beside decoding alone, on the same file in the same run."""
+"""Throughput beside decoding alone and beside the loops people write, on the same files in the same run.
+
+Each way runs in a process of its own, models loaded before the clock starts, so that processor time and memory are its
+own. Processor time counts all threads and children. Where a machine is busy with other work wall-clock figures mean
+little; ratios of processor time hold.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+import datetime as dt
+import json
+import multiprocessing
 import os
 import platform
 import resource
+import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etle.footage.reader import open_footage
-from etle.pipeline import Tools, process_recording
-from etle.site import LoadedSite
+import yaml
+
+from etle.errors import InputError, ModelError
+from etle.footage.reader import open_footage, open_stream
+from etle.pace import Pace
+from etle.perception.offline import import_openvino, import_ultralytics
+from etle.perception.weights import ModelFile, resolve_model
+from etle.settings import Settings
+from etle.site import load_site
+from etle.types import VEHICLE_LABELS
+
+Way = str
+WAYS: dict[Way, str] = {
+    "decode": "every picture decoded, none converted or looked at",
+    "fast": "this program at the fast pace: cases with plates, pictures and masks; short of writing them",
+    "full": "the same at the full pace",
+    "loop": "cv2.VideoCapture, Ultralytics track (ByteTrack, 640 px) on every frame, the same weights by ONNX Runtime; "
+    "EasyOCR on the plates of tracked vehicles from 40 px on, each vehicle at most every 10th frame",
+    "loop-openvino": "the same loop, weights by OpenVINO",
+}
+LOOPS = ("loop", "loop-openvino")
+PLATE_PX, PLATE_EVERY = 40, 10
+"""What the plain loops read: kinder to them than every plate in every frame."""
 
 
-def bench_clip(path: Path, loaded: LoadedSite, tools: Tools) -> dict[str, Any]:
-    """Time one recording: decode only, then everything short of writing evidence.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One way over one recording."""
 
-    The plate reader is loaded before the clock starts; reading plates is inside. Page cache is warm for both.
+    way: Way
+    clip: Path
+    site: Path
+    model: Path | None
+    seconds: float | None
+    """Of the recording, from its start; only the loops and decoding stop there."""
+
+
+def bench(tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
+    """Run tasks one after the other, each in a process of its own; one row each, see :func:`measure`.
 
     Raises:
-        FootageError: The recording cannot be read.
-        SiteError: It does not fit the site.
+        FootageError: A recording cannot be read.
+        SiteError: It does not fit its site.
+        ModelError, MissingExtraError: Something a way needs is not there.
     """
-    tools.plate_reader()
-    with open_footage(path) as reader:  # refuses what is no recording; hashing brings the file into the page cache
-        _ = reader.info.sha256
-    begun, cpu = time.perf_counter(), _cpu_s()
-    frames, last_s = 0, 0.0
-    with open_footage(path) as reader:
-        for frame in reader.frames():
-            frames, last_s = frames + 1, frame.t_s
-    decode_s, decode_cpu_s = time.perf_counter() - begun, _cpu_s() - cpu
-    begun, cpu = time.perf_counter(), _cpu_s()
-    result = process_recording(path, loaded, tools)
-    pipeline_s, pipeline_cpu_s = time.perf_counter() - begun, _cpu_s() - cpu
-    video_s = max(last_s, 1e-9)
+    for task in tasks:
+        with open_footage(task.clip) as reader:  # refuses what is no recording; hashing fills the page cache
+            _ = reader.info.sha256
+    with _one_thread():
+        for task in tasks:
+            context = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+                yield pool.submit(measure, task).result()
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """Run one task in this process.
+
+    Returns:
+        ``way``, ``file``, ``frames``, ``video_s``, ``cpu_s``, ``wall_s``, ``frames_per_s``, ``cpu_s_per_video_s``,
+        ``peak_memory_mib`` and, by way, ``cases``, ``looks``, ``vehicles``, ``plates_read``.
+    """
+    run = {"decode": _decode, "loop": _loop, "loop-openvino": _loop}.get(task.way, _ours)
+    row = {"way": task.way, "file": str(task.clip), **run(task)}
+    video_s = max(row["video_s"], 1e-9)
+    row["frames_per_s"] = row["frames"] / max(row["wall_s"], 1e-9)
+    row["cpu_s_per_video_s"] = row["cpu_s"] / video_s
+    row["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return row
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with ``to_decode`` (times decoding alone) and ``loop_to_it`` (how many times as much the loop takes)."""
+    rates = {(row["file"], row["way"]): row["cpu_s_per_video_s"] for row in rows}
+    found = []
+    for row in rows:
+        own = max(row["cpu_s_per_video_s"], 1e-9)
+        decode, loop = rates.get((row["file"], "decode")), rates.get((row["file"], "loop"))
+        found.append(row | {"to_decode": own / decode if decode else None, "loop_to_it": loop / own if loop else None})
+    return found
+
+
+def report(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Everything in one document: rows with ratios, sums over all recordings by way, the machine, what the ways are."""
+    total = []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        own = [row for row in rows if row["way"] == way]
+        video_s, cpu_s = (sum(row[key] for row in own) for key in ("video_s", "cpu_s"))
+        total.append(
+            {
+                "way": way,
+                "file": "all",
+                "frames": sum(row["frames"] for row in own),
+                "video_s": video_s,
+                "cpu_s": cpu_s,
+                "wall_s": sum(row["wall_s"] for row in own),
+                "cpu_s_per_video_s": cpu_s / max(video_s, 1e-9),
+                "peak_memory_mib": max(row["peak_memory_mib"] for row in own),
+                "cases": sum(row.get("cases") or 0 for row in own) if way in ("fast", "full") else None,
+            }
+        )
     return {
-        "file": str(path),
-        "frames": frames,
-        "video_s": video_s,
-        "decode_fps": frames / decode_s,
-        "decode_cpu_s_per_video_s": decode_cpu_s / video_s,
-        "pipeline_fps": frames / pipeline_s,
-        "cpu_s_per_video_s": pipeline_cpu_s / video_s,
-        "ratio": pipeline_s / decode_s,
-        "cases": len(result.cases),
-        "detector": tools.detector.name,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.python_implementation()} "
-        f"{platform.python_version()}",
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "ways": {way: WAYS[way] for way in dict.fromkeys(row["way"] for row in rows)},
+        "recordings": ratios(rows),
+        "all": ratios(total),
     }
 
 
+def machine() -> dict[str, Any]:
+    """Where the figures were taken."""
+    model = platform.processor()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "load": list(os.getloadavg()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def save(document: dict[str, Any], path: Path) -> None:
+    """Write the report as JSON.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror})", where=path, remedy="Name another file with --out"
+        ) from error
+
+
+# --- ways -------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _clock(row: dict[str, Any]) -> Iterator[None]:
+    wall, cpu = time.perf_counter(), _cpu_s()
+    yield
+    row["wall_s"], row["cpu_s"] = time.perf_counter() - wall, _cpu_s() - cpu
+
+
 def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch and OpenMP on one thread: more of them wait for each other busily, which would count against the loops."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _decode(task: Task) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    frames, last_s = 0, 0.0
+    with _clock(row), open_stream(task.clip) as (container, stream):
+        for picture in container.decode(stream):
+            frames, last_s = frames + 1, float(picture.time or 0.0)
+            if task.seconds is not None and last_s >= task.seconds:
+                break
+    return row | {"frames": frames, "video_s": last_s}
+
+
+def _ours(task: Task) -> dict[str, Any]:
+    from etle.batch.tools import build_tools
+    from etle.pipeline import process_recording
+
+    row: dict[str, Any] = {}
+    loaded = load_site(task.site)
+    tools = build_tools(Settings(), task.model, threads=1, pace=Pace.of("full" if task.way == "full" else "fast"))
+    tools.plate_reader()
+    tools.second_reader()
+    with _clock(row):
+        result = process_recording(task.clip, loaded, tools)
+    kinds = [str(case.facts["kind"]) for case in result.cases]
+    return row | {
+        "frames": result.analysis.frame_count,
+        "video_s": result.analysis.duration_s,
+        "cases": len(kinds),
+        "kinds": kinds,
+        "plates_read": sum(case.facts["plate"]["text"] is not None for case in result.cases),
+        "looks": dict(result.analysis.looks),
+        "engines": [tools.detector.name, *([tools.coarse_detector.name] if tools.coarse_detector else [])],
+    }
+
+
+def _loop(task: Task) -> dict[str, Any]:
+    """What most programs do."""
+    import cv2
+    import easyocr
+
+    from etle.perception.plates.easyocr_reader import weights_directory
+
+    model = resolve_model(task.model, Settings())
+    weights = str(weights_directory())
+    row: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="etle-bench-") as scratch:
+        path = model.path if task.way == "loop" else _for_ultralytics(model, Path(scratch))
+        network = import_ultralytics().YOLO(str(path), task="detect")
+        reader = easyocr.Reader(
+            ["en"],
+            gpu=False,
+            model_storage_directory=weights,
+            user_network_directory=weights,
+            download_enabled=False,
+            verbose=False,
+        )
+        options: dict[str, Any] = {"persist": True, "tracker": "bytetrack.yaml", "imgsz": 640, "verbose": False}
+        capture = cv2.VideoCapture(str(task.clip))
+        read: dict[int, list[str]] = {}
+        looked: dict[int, int] = {}
+        frames, last_s = 0, 0.0
+        done, picture = capture.read()
+        network.track(picture, **options)  # loads the engine
+        with _clock(row):
+            while done:
+                found = network.track(picture, **options)[0].boxes
+                names = [model.labels.get(int(c), "") for c in found.cls]
+                ids = found.id.int().tolist() if found.id is not None else []
+                boxes = found.xyxy.tolist()
+                for (x1, y1, x2, y2), name in zip(boxes, names, strict=True):
+                    if name != "licence_plate" or x2 - x1 < PLATE_PX:
+                        continue
+                    middle = ((x1 + x2) / 2, (y1 + y2) / 2)
+                    for box, label, number in zip(boxes, names, ids, strict=False):
+                        inside = box[0] <= middle[0] <= box[2] and box[1] <= middle[1] <= box[3]
+                        if label in VEHICLE_LABELS and inside and frames - looked.get(number, -99) >= PLATE_EVERY:
+                            looked[number] = frames
+                            crop = picture[int(y1) : int(y2) + 1, int(x1) : int(x2) + 1]
+                            read.setdefault(number, []).extend(text for _, text, _ in reader.readtext(crop))
+                            break
+                frames, last_s = frames + 1, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                if task.seconds is not None and last_s >= task.seconds:
+                    break
+                done, picture = capture.read()
+        capture.release()
+    return row | {"frames": frames, "video_s": last_s, "vehicles": len(looked), "plates_read": len(read)}
+
+
+def _for_ultralytics(model: ModelFile, folder: Path) -> Path:
+    """The weights as OpenVINO IR in the form Ultralytics exports and reads.
+
+    Raises:
+        ModelError: OpenVINO cannot read them.
+    """
+    if model.kind != "onnx":
+        raise ModelError("only an .onnx can be compared in the OpenVINO loop", where=model.path)
+    openvino = import_openvino()
+    target = folder / f"{model.path.stem}_openvino_model"
+    target.mkdir()
+    openvino.save_model(openvino.Core().read_model(str(model.path)), str(target / f"{model.path.stem}.xml"), False)
+    names = {int(k): v for k, v in model.labels.items()}
+    stated = {
+        "task": "detect",
+        "stride": 32,
+        "batch": 1,
+        "imgsz": [640, 640],
+        "names": names,
+        "args": {"dynamic": True},
+    }
+    (target / "metadata.yaml").write_text(yaml.safe_dump(stated), encoding="utf-8")
+    return target
