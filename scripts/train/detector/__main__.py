@@ -25,6 +25,8 @@ from scripts.train.detector.dataset import Example
 if TYPE_CHECKING:
     from etle.perception.weights import ModelFile
 
+START = "start-state.pt"
+"""The start's weights in the packed folder, half precision."""
 STEPS = (
     "collect", "teach", "reteach", "dataset", "start", "train", "pack", "lent", "restore", "export", "measure",
     "engines",
@@ -190,24 +192,38 @@ def _dataset(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
 
 
 def _pack(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    import torch
+
+    from etle.perception.offline import import_ultralytics
     from scripts.train.detector import packed
 
+    import_ultralytics()
+    start = arguments.start or arguments.work / "start.pt"
     folder = arguments.packed or arguments.work / "packed"
     if folder.exists():
         shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    if start.exists():
+        network = torch.load(start, map_location="cpu", weights_only=False)["model"]
+        torch.save({key: value.half() for key, value in network.state_dict().items()}, folder / START)
     for kind, size in sorted(packed.pack(_examples(arguments, recipe), folder, recipe["packed"]).items()):
         _say(f"{size / 1e6:7.1f} MB {kind}")
 
 
 def _lent(arguments: argparse.Namespace, recipe: dict[str, Any]) -> None:
     """On a GPU lent for some minutes: tiles from the packed pictures, then training by the clock."""
-    from scripts.train.detector import training
+    import torch
+
+    from scripts.train.detector import network, training
 
     _dataset(arguments, recipe)
     plan = recipe["lent"]
+    # plain tensors travel between versions of PyTorch, pickled networks may not
+    state = torch.load(arguments.start or arguments.packed / START, map_location="cpu", weights_only=True)
+    start = network.from_state({key: value.float() for key, value in state.items()}, arguments.work / "start.pt")
     kept = training.train_for(
         arguments.minutes or plan["minutes"],
-        arguments.start or arguments.packed / "start.pt",
+        start,
         arguments.work / arguments.dataset / "data.yaml",
         arguments.out,
         {**recipe["train"], **plan["train"], **arguments.changes},

@@ -238,7 +238,7 @@ class _Progress:
 
     def __call__(self, trainer: Any) -> None:
         self._count += 1
-        if self._count % self.every == 0:
+        if self._count == 1 or self._count % self.every == 0:
             rate = self._count * trainer.batch_size / (time.monotonic() - self._begun)
             losses = " ".join(f"{key} {float(value):.3f}" for key, value in trainer.tloss.items())
             batches = len(trainer.train_loader)
