@@ -342,7 +342,7 @@ def test_an_exported_detector_becomes_trainable_again(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     from scripts.train.detector import network
 
-    path = sources.REPOSITORY / "models" / "detector" / "etle-detector-1.onnx"
+    path = next((sources.REPOSITORY / "models" / "detector").glob("etle-detector-[0-9].onnx"))
     x = np.random.default_rng(0).random((1, 3, 96, 64), dtype=np.float32)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     [expected] = session.run(None, {session.get_inputs()[0].name: x})
