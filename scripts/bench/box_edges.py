@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from etle.errors import EtleError
 from etle.perception.detector import Detector
@@ -61,14 +60,15 @@ def fit(vehicles: Iterable[Sequence[tuple[float, float, float]]]) -> dict[str, f
         rows += several
         weights += [1.0 / len(several)] * len(several)
     longest, tall, below = np.array(rows).T
-    root = np.sqrt(np.array(weights))
-
-    def off(x: np.ndarray) -> np.ndarray:
-        # in network pixels, of which one is the scale of a plain misplacement
-        return np.asarray(root * (below - x[0] * longest - x[1] * tall) * 640.0 / longest)
-
-    both = least_squares(off, [0.0, 0.0], loss="soft_l1", f_scale=0.5)
-    return {"frame_share": float(both.x[0]), "box_share": float(both.x[1])}
+    scale = 640.0 / longest  # to pixels of the network
+    known = np.column_stack([longest, tall]) * scale[:, None]
+    trust = np.ones(len(rows))
+    shares = np.zeros(2)
+    for _ in range(30):  # Huber's loss by reweighting; beyond a network pixel a box holds something else too
+        root = np.sqrt(np.array(weights) * trust)
+        shares = np.linalg.lstsq(known * root[:, None], below * scale * root, rcond=None)[0]
+        trust = 1.0 / np.maximum(1.0, np.abs(below * scale - known @ shares))
+    return {"frame_share": float(shares[0]), "box_share": float(shares[1])}
 
 
 def main() -> None:

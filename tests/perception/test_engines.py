@@ -253,7 +253,7 @@ def _sample_frames(repository: Path) -> list[Image]:
 
 def test_bundled_detector_finds_the_same_in_every_engine(repository: Path) -> None:
     """Boxes within 0.1 px, scores within 0.001, on frames of our own footage."""
-    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-1"]
+    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-2"]
     frames = _sample_frames(repository)
     engines = ["onnxruntime", "openvino", *(["ultralytics"] if HAS_ULTRALYTICS else [])]
     results = {}
@@ -273,7 +273,7 @@ def test_bundled_detector_finds_the_same_in_every_engine(repository: Path) -> No
 
 
 def test_bundled_detector_finds_plates_on_vehicles_cut_out(repository: Path) -> None:
-    model = resolve_model(Path("etle-detector-1"), Settings(_env_file=None))  # type: ignore[call-arg]
+    model = resolve_model(Path("etle-detector-2"), Settings(_env_file=None))  # type: ignore[call-arg]
     assert not model.riders_apart
     [frame, _] = _sample_frames(repository)
     detector = load_detector(model, size_px=320, score=0.25, threads=1)
@@ -295,19 +295,19 @@ def test_bundled_detector_finds_plates_on_vehicles_cut_out(repository: Path) -> 
 def test_int8_for_onnx_runtime_stays_near_and_openvino_refuses_it(repository: Path) -> None:
     models = {m.name: m for m in read_manifest(repository / "models")}
     frames = _sample_frames(repository)
-    single = load_detector(models["etle-detector-1"], score=0.4, threads=1).detect(frames)
-    small = load_detector(models["etle-detector-1-int8"], score=0.25, threads=1).detect(frames)
+    single = load_detector(models["etle-detector-2"], score=0.4, threads=1).detect(frames)
+    small = load_detector(models["etle-detector-2-int8"], score=0.25, threads=1).detect(frames)
     for expected, found in zip(single, small, strict=True):
         for one in expected:
             same = np.array([other.box_px for other in found if other.label == one.label]).reshape(-1, 4)
             assert len(same)
             assert iou_matrix(np.array([one.box_px]), same).max() >= 0.8
     with pytest.raises(ModelError, match="quantised by ONNX Runtime"):
-        load_detector(models["etle-detector-1-int8"], engine="openvino")
+        load_detector(models["etle-detector-2-int8"], engine="openvino")
 
 
 def test_export_to_openvino_keeps_classes_and_boxes(repository: Path, tmp_path: Path) -> None:
-    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-1"]
+    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-2"]
     written = export_model(model, "openvino", tmp_path)
     assert written.kind == "openvino"
     assert dict(written.labels) == dict(model.labels)
@@ -321,7 +321,7 @@ def test_export_to_openvino_keeps_classes_and_boxes(repository: Path, tmp_path: 
 
 def test_int8_needs_pictures(repository: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-1"]
+    [model] = [m for m in read_manifest(repository / "models") if m.name == "etle-detector-2"]
     with pytest.raises(ModelError, match="2 pictures are too few"):
         export_model(model, "int8", tmp_path, size_px=96, pictures=[np.zeros((96, 96, 3), np.uint8)] * 2)
     assert not list(tmp_path.glob("*.onnx"))

@@ -148,12 +148,12 @@ def tiles(example: Example, plan: Mapping[str, Any], rnd: random.Random) -> Iter
     """The picture at each scale: whole where it fits, else windows around random objects."""
     tile = plan["side_px"]
     height, width = example.image.shape[:2]
-    for side, count in plan["scales"][example.kind]:
+    for order, (side, count) in enumerate(plan["scales"][example.kind]):
         # a little off the round sizes, so that the network sees objects at every size in between
         shown = scaled(example, rnd.uniform(0.9, 1.1) * side / max(height, width))
         tall, wide = shown.image.shape[:2]
         for number in range(count):
-            name = f"{example.name}_{side}_{number}"
+            name = f"{example.name}_{order}_{side}_{number}"  # a side may be there twice
             if max(tall, wide) <= tile:
                 yield _finish(_cut(shown, (0, 0, wide, tall), name))
                 break
