@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import event, text
 
 from etle.cases.db import Database, open_database
@@ -110,7 +111,8 @@ def load(database: Database, count: int) -> None:
         with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as sink:
             sink.set_types(types)
             for row in source:
-                sink.write_row(row)
+                # text for a JSON column would become one JSON string
+                sink.write_row([Jsonb(v, dumps=str) if t == "jsonb" else v for v, t in zip(row, types, strict=True)])
         connection.commit()
         cursor.execute("SET session_replication_role = replica")
         print(f"{table}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)

@@ -53,6 +53,8 @@ def _complete(operation: dict[str, Any], rule: Rule) -> None:
         operation["security"] = ways
         operation["x-roles"] = sorted(rule.roles)
         operation["description"] += f"\n\nRoles: {', '.join(sorted(rule.roles))}."
+    if "requestBody" in operation:
+        extra.add(400)
     if "requestBody" in operation or operation.get("parameters"):
         extra.add(422)
     described = problems(*extra)
