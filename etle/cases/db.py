@@ -131,6 +131,7 @@ def _engine(url: URL, busy_timeout_s: float) -> Engine:
     options["connect_args"] = {"timeout": busy_timeout_s} if sqlite else {"connect_timeout": 10}
     if not sqlite:
         options["pool_pre_ping"] = True
+        options["pool_size"] = 20  # a desk of officers at once, without opening a connection for each click
     try:
         engine = create_engine(url, **options)
     except ModuleNotFoundError as error:

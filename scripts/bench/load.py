@@ -152,7 +152,7 @@ def round_(port: int, pid: int, tokens: list[str], seconds: float, think_s: floa
     requests = sum(map(len, taken.values()))
     told: dict[str, object] = {}
     for what, times in sorted(taken.items()):
-        parts = statistics.quantiles(times, n=100, method="inclusive")
+        parts = statistics.quantiles(times if len(times) > 1 else times * 2, n=100, method="inclusive")
         told[what] = {"n": len(times)} | {f"p{p}_ms": round(parts[p - 1], 1) for p in (50, 95, 99)}
     server_cpu = cpu_s(pid) - cpu
     return told | {
