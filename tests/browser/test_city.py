@@ -1,7 +1,7 @@
 """A recording becomes cases, one of them is paid and one is dropped: officers, owners and the bank, each in a browser.
 
-Where there is the sample footage, the cases come from it and from the real networks; ``ETLE_TEST_PICTURES=folder``
-keeps a picture of every page.
+The cases come from the sample footage and the real networks. ``ETLE_TEST_CITY=folder`` takes a data directory with that
+recording in it already; ``ETLE_TEST_PICTURES=folder`` keeps a picture of every page.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from tests.documents.offices import settings_for
 from tests.uploads.hostile import photo
 from tests.web.conftest import PASSWORD
 
+pytestmark = pytest.mark.timeout(900)  # the first test looks at a recording with the real networks
 BANK = "shared with the bank"
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 SCENE = Path(__file__).resolve().parents[2] / "sample_footage" / "junction-day"
