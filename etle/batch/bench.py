@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from etle.errors import InputError, ModelError
+from etle.errors import InputError, MissingExtraError, ModelError
 from etle.footage.reader import open_footage, open_stream
 from etle.pace import Pace
 from etle.perception.offline import import_openvino, import_ultralytics
@@ -228,7 +228,15 @@ def _ours(task: Task) -> dict[str, Any]:
 def _loop(task: Task) -> dict[str, Any]:
     """What most programs do."""
     import cv2
-    import easyocr
+
+    try:
+        import easyocr
+        import lap  # noqa: F401  Ultralytics' tracker needs it, and would try to download it
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the plain loop needs {error.name}",
+            remedy="Run: pip install 'etle[torch,bench]', or leave it out of --ways",
+        ) from error
 
     from etle.perception.plates.easyocr_reader import weights_directory
 
