@@ -28,7 +28,7 @@ from etle.cases.store import get_case
 from etle.cases.workflow import ConflictError, advance, workflow
 from etle.documents.letters import Letter, PaymentTerms, render_confirmation, render_rejection, render_tilang
 from etle.documents.records import Step, render_deletion, render_evidence_sheet
-from etle.documents.statement import sign_statement, statement_url
+from etle.documents.statement import sign_statement, statement_url, verifier_page
 from etle.documents.ticket import DocumentError, Letterhead, TicketDecision, render_ticket
 from etle.errors import InputError
 from etle.evidence.deployment import key_ring
@@ -277,6 +277,17 @@ def deletion_certificate(
     return render_deletion(
         row.content, row.signature, Letterhead.of(settings), signed=signed, zone=zone, english=english
     )
+
+
+def own_verifier_page(settings: Settings) -> str:
+    """The page that checks QR codes, with this deployment's public keys in it.
+
+    Raises:
+        InputError: There is no key yet, and it may not be made.
+    """
+    ring = key_ring(settings)
+    ring.active()
+    return verifier_page(ring.public())
 
 
 @dataclass(frozen=True, slots=True)

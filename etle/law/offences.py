@@ -24,6 +24,10 @@ class Offence(DatedRecord):
         str, Field(min_length=3, description="The offence in words, Indonesian (a summary, not a quotation).")
     ]
     text_en: Annotated[str, Field(min_length=3)]
+    charged: Annotated[
+        tuple[Literal["driver", "owner"], ...],
+        Field(min_length=1, description="Who may be charged; the owner is written to either way."),
+    ] = ("driver",)
     penalty_id: Annotated[str, Field(min_length=3, description="The penalty in words, Indonesian.")]
     penalty_en: Annotated[str, Field(min_length=3)]
     max_fine_idr: Annotated[

@@ -20,7 +20,7 @@ import etle
 from etle.cases.db import open_database
 from etle.errors import InputError
 from etle.settings import Settings
-from etle.web import account, media, service
+from etle.web import account, media, service, verify
 from etle.web.access import check_form, check_policy, enforce
 from etle.web.api import account as api_account
 from etle.web.api import admin
@@ -106,7 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         *(account.router, pages.public, pages.private),
     )
     areas = (desk.private, board.operations, board.pages, complaints.api, complaints.pages)
-    for router in (*own, *areas, owner.bank, owner.pages, owner_desk.router):
+    for router in (*own, *areas, owner.bank, owner.pages, owner_desk.router, verify.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")
     check_policy(app)

@@ -57,7 +57,7 @@ class SecurityMiddleware:
         return urlsplit(origin).netloc.lower() not in {headers.get("host", "").lower(), self._public_host}
 
     def _add(self, headers: MutableHeaders, path: str) -> None:
-        headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Frame-Options"] = "DENY"
         headers["Referrer-Policy"] = "same-origin"

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from pydantic import SecretStr
 
 from etle.documents.statement import sign_statement, statement_url, verifier_page
+from etle.evidence.deployment import key_ring
 from etle.evidence.keys import KeyRing
+from etle.settings import Settings
+from etle.web.app import create_app
+from tests.browser.conftest import listening, opened, serving
 
 
 @pytest.fixture
@@ -65,3 +70,24 @@ def test_genuine_and_tampered_codes_offline(browser: Browser, ring: KeyRing, tmp
     assert {url.split("#")[0] for url in asked} == {path.as_uri()}
     page.screenshot(path=tmp_path / "verify.png")
     context.close()
+
+
+def test_the_address_in_the_code_opens_the_page_under_its_own_policy(browser: Browser, tmp_path: Path) -> None:
+    """Printed codes lead to /verify: the server's page runs under hashes of its own script, and learns nothing."""
+    settings = Settings(
+        _env_file=None, data_dir=tmp_path, secret_key=SecretStr("a secret of this test only, long enough")
+    )
+    ring = key_ring(settings)
+    code = sign_statement(ring, case_number="ETLE-2026-000001", plate="BH 1207 RR", decision="confirmation",
+                          amount_idr=None, issued_at=dt.datetime.now(dt.UTC))  # fmt: skip
+    with serving(create_app(settings), listening()) as address, opened(browser, address) as context:
+        asked: list[str] = []
+        context.on("request", lambda request: asked.append(request.url))
+        page = context.new_page()
+        response = page.goto(f"/verify#{code}")
+        assert response is not None
+        policy = response.headers["content-security-policy"]
+        assert "'none'" in policy
+        assert "unsafe" not in policy
+        expect(page.locator("#verdict")).to_have_text("ASLI · genuine")
+        assert not any(code[:20] in url.split("#")[0] for url in asked)

@@ -160,3 +160,28 @@ def test_answers_of_the_national_form() -> None:
     assert {"it_was_me", "another_driver", "vehicle_sold", "not_my_vehicle", "plate_cloned"} <= codes
     assert set(answers_on(dt.date(2026, 11, 23), "ticket")) == {"contest_in_court"}
     assert answers_on(dt.date(2017, 12, 31), "confirmation") == {}
+
+
+def test_speed_limits_by_class_of_road(tmp_path: Path) -> None:
+    from etle.law.records import data_file
+    from etle.law.speed_limits import load_speed_limits, speed_limit
+
+    day = dt.date(2026, 11, 23)
+    found = {name: speed_limit(name, day) for name in ("motorway", "inter_city", "urban", "settlement")}
+    assert {name: limit.max_kmh for name, limit in found.items()} == {
+        "motorway": 100, "inter_city": 80, "urban": 50, "settlement": 30,
+    }  # fmt: skip
+    assert found["motorway"].min_kmh == 60
+    with pytest.raises(LawError, match="road class 'river'"):
+        speed_limit("river", day)
+    with pytest.raises(LawError, match="2013-01-01"):
+        speed_limit("urban", dt.date(2013, 1, 1))
+    file = tmp_path / "limits.yaml"
+    file.write_text(data_file("speed_limits.yaml").read_text("utf-8").replace("min_kmh: 60", "min_kmh: 100"))
+    with pytest.raises(LawError, match="not below the highest"):
+        load_speed_limits(file)
+
+
+@pytest.mark.parametrize("code", offence_codes())
+def test_the_driver_is_charged(code: str) -> None:
+    assert offence(code, dt.date(2026, 11, 23)).charged == ("driver",)

@@ -28,6 +28,7 @@ from etle.cases.answers import (
     open_answers,
     owner_actor,
 )
+from etle.cases.deliveries import note_receipt
 from etle.cases.files import evidence_path
 from etle.cases.masked import masked_clip, shown_as
 from etle.cases.models import Case, Notice
@@ -220,6 +221,7 @@ def _show(
     with state.database.session() as session:
         case, notice, cases = _chosen(session, proof, number)
         view = owner_view(session, state.settings, case, notice, words)
+        note_receipt(session, notice, owner_actor(notice), how="opened by its owner")
         audit.viewed(session, owner_actor(notice), case, what="owner's page")
         others = [(one.case_number, words.name("kind", one.kind)) for one in cases if one.id != case.id]
     kept = {key: value for key, value in (given.items() if given is not None else ()) if isinstance(value, str)}
