@@ -26,6 +26,7 @@ from scripts.footage.keys import (
     OVERSCAN_PX,
     SHADOW_PX_PER_M,
     Key,
+    in_order,
     shadow_heading_deg,
     shadow_name,
     shadow_size_m,
@@ -331,9 +332,10 @@ def _mesh_arrays_of(mesh: Any) -> dict[str, Array]:
     triangles, slots = np.empty(count * 3, np.int32), np.empty(count, np.int32)
     mesh.loop_triangles.foreach_get("vertices", triangles)
     mesh.loop_triangles.foreach_get("material_index", slots)
+    triangles, slots = in_order(triangles.reshape(-1, 3), slots)
     return {
         "vertices": vertices.reshape(-1, 3).astype(np.float64),
-        "triangles": triangles.reshape(-1, 3),
+        "triangles": triangles,
         "slots": slots,
         "names": np.array([m.name for m in mesh.materials]),
     }

@@ -28,6 +28,7 @@ from scripts.footage.keys import (
     shadow_name,
     to_world,
     variant_of,
+    window_around,
     window_of,
 )
 from scripts.footage.numberplates import picture
@@ -153,12 +154,12 @@ class Compositor:
                 continue
             pose = trajectory.pose(t)
             mesh = self._meshes[name]
-            points = to_world(mesh["vertices"], pose)
-            window = window_of(self._canvas, points, 2)
-            if window is None or not in_picture(self._canvas, window):
-                continue
             end_pose = trajectory.pose(min(trajectory.end_s, t + self._project.scenario.camera.rolling_s))
             pixels, depth = self._project_rolling(mesh["vertices"], pose, end_pose)
+            # where it is seen: a rolling shutter stretches and moves it
+            window = window_around(pixels, depth, 2)
+            if window is None or not in_picture(self._canvas, window):
+                continue
             x, y, w, h = window
             # a vehicle that enters the picture reaches far out of it; beyond this it does not matter
             x0, y0 = max(x, -1500), max(y, -1500)

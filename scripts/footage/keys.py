@@ -80,6 +80,18 @@ def to_world(points_m: Array, pose: Pose) -> Array:
     return world
 
 
+def in_order(triangles: Array, slots: Array) -> tuple[Array, Array]:
+    """The same triangles (M, 3) in an order of their own, each from its lowest vertex on, with their slots (M,).
+
+    Blender hands the faces of some bodies out in another order in every run, and of two triangles at one depth the
+    rasteriser keeps the first.
+    """
+    first = triangles.argmin(axis=1)
+    turned = np.take_along_axis(triangles, (first[:, None] + np.arange(3)) % 3, axis=1)
+    order = np.lexsort(turned.T[::-1])
+    return turned[order], slots[order]
+
+
 def bounding_corners(body_name: str) -> Array:
     """(8, 3) corners of a body's box, mirrors and load included."""
     body = BODY_TYPES[body_name]
@@ -91,7 +103,11 @@ def bounding_corners(body_name: str) -> Array:
 
 def window_of(camera: Camera, points_m: Array, pad_px: int) -> tuple[int, int, int, int] | None:
     """Pixel window around projected points, or None where a point is beside or behind the lens."""
-    pixels, depth = camera.project_ideal(points_m)
+    return window_around(*camera.project_ideal(points_m), pad_px)
+
+
+def window_around(pixels: Array, depth: Array, pad_px: int) -> tuple[int, int, int, int] | None:
+    """Pixel window around pixels (N, 2), or None where a point is beside or behind the lens by its depth (N,)."""
     if depth.min() < 1.0:
         return None
     low, high = np.floor(pixels.min(axis=0)) - pad_px, np.ceil(pixels.max(axis=0)) + pad_px
