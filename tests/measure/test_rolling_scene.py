@@ -57,7 +57,10 @@ def errors_kmh(scene: Path, truth: dict, *, corrected: bool) -> dict[str, tuple[
     found = {}
     for name, track in tracks_of(truth).items():
         speeds = {
-            f["t_s"]: (s["speed_kmh"], s["position_m"]) for f in truth["frames"] for s in f["vehicles"] if s["id"] == name
+            f["t_s"]: (s["speed_kmh"], s["position_m"])
+            for f in truth["frames"]
+            for s in f["vehicles"]
+            if s["id"] == name
         }
         across = np.median([position[0] for _, position in speeds.values()])
         axis = min(axes, key=lambda axis: abs(float(axis.origin_m[0]) - across))
