@@ -1,4 +1,4 @@
-"""The correction of a rolling shutter, on exact boxes of a rendered scene in which moving vehicles are exposed row by row."""
+"""The correction of a rolling shutter, on exact boxes of a rendered scene whose vehicles are exposed row by row."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ def truth(scene: Path) -> dict:
 
 
 def tracks_of(truth: dict) -> dict[str, Track]:
-    """Every vehicle as a faultless tracker would follow it, boxes as low as an unknown detector is taken to draw them."""
+    """Every vehicle as a faultless tracker would follow it, boxes as low as an unknown detector draws them."""
     labels = {vehicle["id"]: vehicle["label"] for vehicle in truth["vehicles"]}
     longest = max(truth["width"], truth["height"])
     points: dict[str, list[TrackPoint]] = {}
