@@ -27,6 +27,21 @@ Watch = Callable[[Job, int, int | None, float], None]
 """Called with a job's progress: frames done, frames in all or None, presentation time in seconds."""
 
 
+Build = Callable[[Settings, Path | None, int | None], Tools]
+"""Settings, weights given, threads of the detector -> the tools; ``build_tools`` but for tests."""
+
+
+def made(
+    settings: Settings, model: Path | None, threads: int | None, build: Build
+) -> tuple[Tools, Database, Callable[[Path], LoadedSite]]:
+    """What a worker process makes once: tools, the open store, and what loads site files, each once.
+
+    Raises:
+        EtleError: No usable models, or the store cannot be opened.
+    """
+    return build(settings, model, threads), open_database(settings.resolved_database_url), functools.cache(load_site)
+
+
 def cores() -> int:
     """Processor cores this process may use."""
     return len(os.sched_getaffinity(0))
@@ -42,7 +57,7 @@ class Workshop:
     resume: bool = False
     threads: int | None = None
     """Threads the detector of one worker may use; None leaves it to the engine."""
-    build: Callable[[Settings, Path | None, int | None], Tools] = build_tools
+    build: Build = build_tools
 
     def __call__(self) -> Worker[Job, FileOutcome]:
         """Load everything.
@@ -50,9 +65,7 @@ class Workshop:
         Raises:
             EtleError: No usable models, or the store cannot be opened.
         """
-        tools = self.build(self.settings, self.model, self.threads)
-        database = open_database(self.settings.resolved_database_url)
-        return functools.partial(self._work, tools, database, functools.cache(load_site))
+        return functools.partial(self._work, *made(self.settings, self.model, self.threads, self.build))
 
     def _work(
         self, tools: Tools, database: Database, site_of: Callable[[Path], LoadedSite], job: Job, report: Report

@@ -379,7 +379,7 @@ def _store(
                 store.upload(bundle.directory, key)
             new_cases.append(_new_case(bundle, settings))
         else:
-            new_cases.append(_known_case(kept, key, settings))
+            new_cases.append(known_case(kept, key, settings))
     recording = NewRecording(
         sha256=result.info.sha256,
         site_id=loaded.site.id,
@@ -419,6 +419,7 @@ def _new_case(bundle: Bundle, settings: Settings) -> NewCase:
     )
 
 
-def _known_case(facts: dict[str, object], key: str, settings: Settings) -> NewCase:
+def known_case(facts: dict[str, object], key: str, settings: Settings) -> NewCase:
+    """A case of which only the facts are needed: its evidence is not written, or not again."""
     directory = bundle_path(settings.evidence_dir, key)
     return _new_case(Bundle(directory, facts, ()), settings)

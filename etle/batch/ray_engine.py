@@ -15,12 +15,12 @@ import math
 import resource
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etle.batch.engine import Watch, error_of
+from etle.batch.engine import Build, Watch, error_of
 from etle.batch.jobs import Job
 from etle.batch.journal import clean_up
 from etle.batch.local import FileOutcome, FileState, Findings, Work, code_sha256, completed, identity_of
@@ -31,7 +31,7 @@ from etle.cases.db import Database
 from etle.errors import EtleError, FootageError, InputError, MissingExtraError
 from etle.footage.controller_log import ControllerLog
 from etle.footage.reader import open_footage
-from etle.pipeline import Tools, analyse, process_recording, recording_start
+from etle.pipeline import analyse, process_recording, recording_start
 from etle.settings import Settings
 from etle.site import LoadedSite, load_site
 
@@ -53,7 +53,7 @@ class RayWorkshop:
     settings: Settings
     model: Path | None = None
     controller: ControllerLog | None = None
-    build: Callable[[Settings, Path | None, int | None], Tools] = build_tools
+    build: Build = build_tools
 
 
 class Actor:

@@ -24,13 +24,13 @@ from typing import Any
 
 import yaml
 
-from etle.batch.engine import environment, error_of
-from etle.batch.local import FileOutcome, FileState, Findings, Work, completed, identity_of
+from etle.batch.engine import Build, environment, error_of, made
+from etle.batch.local import FileOutcome, FileState, Findings, Work, completed, identity_of, known_case
 from etle.batch.pool import LATER, Ended, Later, Limits, Report, Worker, WorkerPool
 from etle.batch.tools import build_tools
-from etle.cases.db import Database, open_database
+from etle.cases.db import Database
 from etle.cases.operations import CameraReport, register_site, report
-from etle.cases.store import NewCase, stored_elsewhere
+from etle.cases.store import stored_elsewhere
 from etle.errors import EtleError, InputError, StoreError
 from etle.footage.live import ChunkFacts, LiveOptions, Receiver, as_row, check_address, left_over, masked, sidecar_of
 from etle.pipeline import ProposedCase, Tools, process_recording
@@ -133,7 +133,7 @@ class WatchWorkshop:
     threads: int | None = None
     keep: bool = False
     """Leave chunks on the disk that were looked at."""
-    build: Callable[[Settings, Path | None, int | None], Tools] = build_tools
+    build: Build = build_tools
 
     def __call__(self) -> Worker[Chunk, FileOutcome]:
         """Load everything.
@@ -141,9 +141,7 @@ class WatchWorkshop:
         Raises:
             EtleError: No usable models, or the store cannot be opened.
         """
-        tools = self.build(self.settings, self.model, self.threads)
-        database = open_database(self.settings.resolved_database_url)
-        return functools.partial(self._work, tools, database, functools.cache(load_site))
+        return functools.partial(self._work, *made(self.settings, self.model, self.threads, self.build))
 
     def _work(
         self, tools: Tools, database: Database, site_of: Callable[[Path], LoadedSite], chunk: Chunk, tell: Report
@@ -179,7 +177,11 @@ def process_chunk(
             found = Findings.of(result)
             own = [_timed(case, facts, loaded) for case in found.cases if _is_own(case, facts)]
             with database.session(read_only=True) as session:
-                own = [case for case in own if stored_elsewhere(session, _as_new(case)) is None]
+                own = [
+                    case
+                    for case in own
+                    if stored_elsewhere(session, known_case(dict(case.facts), case.facts["case_key"], settings)) is None
+                ]
             found = dataclasses.replace(found, cases=tuple(own))
             outcome = completed(chunk.path, found, *work.store(found), took_up=work.took_up)
             if not keep:
@@ -204,25 +206,6 @@ def _timed(case: ProposedCase, facts: ChunkFacts, loaded: LoadedSite) -> Propose
     clock = dict(old["clock"]) | {"u95_s": u95_s, "start_source": facts.start_source}
     return dataclasses.replace(
         case, facts=dict(old) | {"clock": clock, "occurred_u95_s": (u95_s**2 + event_u95_s**2) ** 0.5}
-    )
-
-
-def _as_new(case: ProposedCase) -> NewCase:
-    facts = case.facts
-    return NewCase(
-        case_key=facts["case_key"],
-        kind=facts["kind"],
-        site_id=facts["site"]["id"],
-        site_name=facts["site"]["name"],
-        occurred_at=dt.datetime.fromisoformat(facts["occurred_at"]),
-        occurred_u95_s=float(facts["occurred_u95_s"]),
-        time_zone=facts["site"]["time_zone"],
-        track_id=facts["vehicle"]["track_id"],
-        vehicle_label=facts["vehicle"]["label"],
-        plate_text=None,
-        plate_confidence=0.0,
-        facts=facts,
-        evidence_dir=".",
     )
 
 
