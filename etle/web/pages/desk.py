@@ -522,7 +522,6 @@ def decide(
         return again(409, words.gettext("The case has changed"), _conflict_words(error, words))
     except DecisionError as error:
         return again(422, words.gettext("The entry is not right"), _decision_words(error, words))
-    _counts(state).forget()
     with state.database.session() as session:
         case = actions.find_case(session, done)
         drop_lock(session, case.id, user.id)
@@ -602,7 +601,6 @@ def take_back(
         text = words.gettext("The decision can no longer be taken back. A supervisor can withdraw a verified case.")
         message = _Message(words.gettext("Too late"), text)
         return _case_page(request, state, user, number, query, status=409, message=message)
-    _counts(state).forget()
     return RedirectResponse(_case_url(case.case_number, query.encoded()), 303)
 
 
@@ -761,7 +759,6 @@ def bulk_reject(
             done.append((number, version + 1))
         except ConflictError as error:
             left.append((number, _conflict_words(error, words)))
-    _counts(state).forget()
     return render(
         request,
         "desk/bulk_done.html",
@@ -794,7 +791,6 @@ def bulk_undo(
             back.append((number, version + 1))
         except ConflictError:
             left.append((number, words.gettext("The decision can no longer be taken back.")))
-    _counts(state).forget()
     return render(
         request,
         "desk/bulk_done.html",

@@ -100,24 +100,25 @@ class CountKeeper:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, frozenset[str] | None], tuple[float, Counts]] = {}
+        self._counting: set[tuple[str, frozenset[str] | None]] = set()
         self._lock = threading.Lock()
 
     def get(self, database: Database, state: str, sites: Collection[str] | None = None) -> Counts:
-        """The counts for a state (empty: all)."""
+        """The counts for a state (empty: all). While one request counts, the others get what was counted before."""
         key = (state, None if sites is None else frozenset(sites))
         with self._lock:
             kept = self._kept.get(key)
-            if kept is not None and time.monotonic() - kept[0] < _KEEP_S:
+            if kept is not None and (key in self._counting or time.monotonic() - kept[0] < _KEEP_S):
                 return kept[1]
-        with database.session(read_only=True) as session:
-            counts = count_queue(session, state, sites=sites)
-        with self._lock:
-            if len(self._kept) > 500:
-                self._kept.clear()
-            self._kept[key] = (time.monotonic(), counts)
-        return counts
-
-    def forget(self) -> None:
-        """Count anew: something was decided here."""
-        with self._lock:
-            self._kept.clear()
+            self._counting.add(key)
+        try:
+            with database.session(read_only=True) as session:
+                counts = count_queue(session, state, sites=sites)
+            with self._lock:
+                if len(self._kept) > 500:
+                    self._kept.clear()
+                self._kept[key] = (time.monotonic(), counts)
+            return counts
+        finally:
+            with self._lock:
+                self._counting.discard(key)
