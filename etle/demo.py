@@ -20,8 +20,7 @@ from etle.cases.models import User
 from etle.cases.store import get_case
 from etle.cases.users import add_user
 from etle.cases.workflow import decide
-from etle.documents.issue import issue_ticket
-from etle.documents.ticket import Letterhead
+from etle.documents.issue import issue_signed_ticket
 from etle.errors import InputError
 from etle.settings import Settings
 from etle.site import load_site
@@ -154,6 +153,4 @@ def _ticket(database: Database, settings: Settings, number: str) -> Path:
     with database.session() as session:
         case = get_case(session, number)
         assert case is not None
-        return issue_ticket(
-            case, settings.data_dir, Letterhead(settings.agency, settings.public_url), folder / f"{number}.pdf"
-        ).absolute()
+        return issue_signed_ticket(case, settings, folder / f"{number}.pdf").absolute()

@@ -90,6 +90,17 @@ def issue_ticket(case: Case, data_dir: Path, letterhead: Letterhead, out: Path, 
     )
 
 
+def issue_signed_ticket(case: Case, settings: Settings, out: Path) -> Path:
+    """:func:`issue_ticket` as this deployment issues it: its letterhead, its keys.
+
+    Raises:
+        DocumentError, EvidenceError: See :func:`issue_ticket`.
+        InputError: The deployment has no key to sign with.
+    """
+    letterhead = Letterhead(settings.agency, settings.public_url)
+    return issue_ticket(case, settings.data_dir, letterhead, out, ring=key_ring(settings))
+
+
 def issue_confirmation(
     database: Database,
     settings: Settings,

@@ -31,8 +31,7 @@ from etle.cases.users import (
     set_password,
 )
 from etle.cases.workflow import ConflictError, FourEyes, decide
-from etle.documents.issue import issue_ticket
-from etle.documents.ticket import Letterhead
+from etle.documents.issue import issue_signed_ticket
 from etle.web.state import AppState, CurrentUser
 
 UNFINISHED_HOURS = 10 / 60
@@ -269,9 +268,8 @@ def ticket_pdf(state: AppState, user: CurrentUser, number: str) -> tuple[str, by
     """
     with state.database.session(read_only=True) as session:
         case = find_case(session, number)
-    letterhead = Letterhead(state.settings.agency, state.settings.public_url)
     with tempfile.TemporaryDirectory(prefix="etle-ticket-") as folder:
-        out = issue_ticket(case, state.settings.data_dir, letterhead, Path(folder) / "ticket.pdf")
+        out = issue_signed_ticket(case, state.settings, Path(folder) / "ticket.pdf")
         content = out.read_bytes()
     with state.database.session() as session:
         audit.exported(session, actor_of(user), find_case(session, number), what="ticket.pdf", purpose=user.purpose)
