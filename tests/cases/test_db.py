@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import StatementError
 
 from etle.cases.db import Database, open_database
-from etle.cases.models import Base, Meta, Recording
+from etle.cases.models import SCHEMA_VERSION, Base, Meta, Recording
 from etle.errors import ExitCode, StoreError
 from tests.cases.made_up import RECORDING, store_bare
 
@@ -115,7 +115,7 @@ def test_new_database_locked_exclusively(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "words"), [("3", "newer software"), ("999", "newer software"), ("0", "older schema")]
+    ("version", "words"), [(str(SCHEMA_VERSION + 1), "newer software"), ("999", "newer software"), ("0", "older schema")]
 )
 def test_another_schema_version_is_refused_untouched(tmp_path: Path, version: str, words: str) -> None:
     path = tmp_path / "etle.db"

@@ -122,7 +122,7 @@ def test_reasons_are_dated(database: Database, monkeypatch: pytest.MonkeyPatch) 
     store_bare(database, make_facts())
     rules = workflow()
     old = Reason("old_one", {"id": "lama", "en": "old"}, False, dt.date(2020, 1, 1), dt.date(2026, 11, 23))
-    changed = module.Workflow(rules.states, rules.transitions, {**rules.reasons, "old_one": old})
+    changed = module.Workflow(rules.states, rules.transitions, {**rules.reasons, "old_one": old}, rules.undo)
     monkeypatch.setattr(module, "workflow", lambda: changed)
     last_evening = dt.datetime(2026, 11, 23, 16, 59, tzinfo=dt.UTC)  # 23:59 at the site
     with database.session() as session:
