@@ -115,7 +115,8 @@ def test_new_database_locked_exclusively(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "words"), [(str(SCHEMA_VERSION + 1), "newer software"), ("999", "newer software"), ("0", "older schema")]
+    ("version", "words"),
+    [(str(SCHEMA_VERSION + 1), "newer software"), ("999", "newer software"), ("0", "older schema")],
 )
 def test_another_schema_version_is_refused_untouched(tmp_path: Path, version: str, words: str) -> None:
     path = tmp_path / "etle.db"
