@@ -12,6 +12,7 @@ import pytest
 
 from etle import cli
 from etle.cases.db import open_database
+from etle.cases.models import SCHEMA_VERSION
 from etle.cases.store import store_recording
 from etle.cases.users import add_user
 from etle.settings import Settings, get_settings
@@ -61,10 +62,10 @@ def one_line(text: str) -> str:
 
 
 def test_upgrade(path: Path, run) -> None:
-    assert run("db", "upgrade") == (0, "schema 2: nothing to do\n", "")
+    assert run("db", "upgrade") == (0, f"schema {SCHEMA_VERSION}: nothing to do\n", "")
     path.unlink()
     make_old(f"sqlite:///{path}")
-    assert run("db", "upgrade")[1] == "schema 1, now schema 2; 4 rows entered in the audit log\n"
+    assert run("db", "upgrade")[1] == f"schema 1, now schema {SCHEMA_VERSION}; 4 rows entered in the audit log\n"
     assert run("audit", "verify")[0] == 0
 
 
