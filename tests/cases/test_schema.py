@@ -87,27 +87,6 @@ def test_an_old_store_is_taken_over(url: str) -> None:
     assert upgrade_database(url) == (SCHEMA_VERSION, 0)
 
 
-def test_a_store_of_schema_5_is_taken_over(url: str) -> None:
-    database = open_unchecked(url)
-    with database.session() as session:
-        connection = session.connection()
-        make_schema(connection, 5)
-        connection.exec_driver_sql("INSERT INTO meta VALUES ('schema_version', '5')")
-        connection.exec_driver_sql(
-            f"INSERT INTO users (id, name, role, password_hash, disabled, created_at) "
-            f"VALUES (7, 'sari', 'officer', 'hash', false, '{NOW}')"
-        )
-        connection.exec_driver_sql(f"INSERT INTO sessions VALUES ('a', 7, '{NOW}', '{NOW}')")
-    database.close()
-    assert upgrade_database(url) == (5, 1)
-    database = open_database(url)
-    assert verify_store(database).faults == ()
-    with database.session(read_only=True) as session:
-        assert session.execute(text("SELECT count(*) FROM sessions")).scalar_one() == 0  # all log in again
-        assert session.execute(text("SELECT sites IS NULL FROM users")).scalar_one()
-    database.close()
-
-
 def test_sqlite_is_copied_before_it_is_changed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'etle.db'}"
     make_old(url)
