@@ -56,6 +56,8 @@ def remeasure(
                 typer.echo(f"{figure.name}: recorded {figure.recorded}, again {figure.again}: {verdict}")
         for fault in result.faults:
             typer.echo(f"{fault.path}: {fault.what}")
+        for sentence in result.defined_otherwise:
+            typer.echo(f"{what}: {sentence}")
         typer.echo(
             f"{what}: {'agrees' if result.agrees else 'does not agree'}: {len(result.figures)} figures within 1 % of "
             f"their u95; {result.frames_from_clip} of {result.frames} frame times from the clip"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -25,6 +26,19 @@ Image: TypeAlias = NDArray[np.uint8]
 BoxPx: TypeAlias = tuple[float, float, float, float]
 PointPx: TypeAlias = tuple[float, float]
 PointM: TypeAlias = tuple[float, float]
+
+
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes ``(x1, y1, x2, y2)``, pixels; 0 where they have no area in common.
+
+    For many pairs at once there is :func:`etle.perception.boxes.iou_matrix`.
+    """
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    inside = width * height
+    return inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside)
+
 
 VEHICLE_LABELS: frozenset[str] = frozenset({"car", "motorcycle", "bus", "truck"})
 """Labels a case can be made for."""

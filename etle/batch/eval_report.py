@@ -21,7 +21,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c1c1c;background:#fff}
 table{border-collapse:collapse;margin:1rem 0;width:100%}
 th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 h2{margin-top:2.5rem}figure{margin:1rem 0}svg{max-width:100%;height:auto}
 .note{color:#555}.bad{color:#c92a2a;font-weight:600}
 """
@@ -203,15 +203,19 @@ def _scene_row(report: Mapping[str, Any]) -> list[Any]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    def cell(value: Any, tag: str) -> str:
-        text = str(value)
-        numeric = tag == "td" and bool(text) and (text[0].isdigit() or text[0] in "+-")
-        return f"<{tag}{' class=n' if numeric else ''}>{html.escape(text)}</{tag}>"
+    """Numbers stand right-aligned under a right-aligned head; "-" stands for a number that is not known."""
+    texts = [[str(value) for value in row] for row in rows]
+    known = [[text for text in column if text not in ("", "-")] for column in zip(*texts, strict=True)]
+    numeric = [bool(column) and all(text[0].isdigit() or text[0] in "+-" for text in column) for column in known]
 
-    lines = ["<table><tr>", *(cell(h, "th") for h in head), "</tr>"]
-    for row in rows:
-        lines += ["<tr>", *(cell(value, "td") for value in row), "</tr>"]
-    return "".join([*lines, "</table>"])
+    def line(values: Sequence[str], tag: str) -> str:
+        cells = (
+            f"<{tag}{' class=n' if right else ''}>{html.escape(text)}</{tag}>"
+            for text, right in zip(values, numeric or [False] * len(values), strict=True)
+        )
+        return f"<tr>{''.join(cells)}</tr>"
+
+    return "".join(["<table>", line(head, "th"), *(line(row, "td") for row in texts), "</table>"])
 
 
 def _number(value: float | None, form: str) -> str:

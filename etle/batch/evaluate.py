@@ -14,10 +14,9 @@ from etle.batch.truth import Truth, TruthVehicle, load_truth
 from etle.errors import InputError
 from etle.measure.ground import GroundPlane, ground_plane_of
 from etle.measure.speed import SpeedMeasurement
-from etle.perception.boxes import iou_matrix
 from etle.pipeline import Progress, ProposedCase, RecordingResult, Tools, process_recording
 from etle.site import LoadedSite
-from etle.types import BoxPx, Track
+from etle.types import Track, iou
 
 MATCH_IOU = 0.3
 """A track is a vehicle of the truth when their boxes overlap this much, on average over the frames both are in."""
@@ -128,7 +127,7 @@ def match_track(track: Track, truth: Truth) -> TruthVehicle | None:
         common = [p for p in track.points if p.frame_index in vehicle.boxes_px]
         if not common:
             continue
-        overlap = float(np.mean([_iou(p.box_px, vehicle.boxes_px[p.frame_index]) for p in common]))
+        overlap = float(np.mean([iou(p.box_px, vehicle.boxes_px[p.frame_index]) for p in common]))
         overlap *= len(common) / len(track.points)
         if overlap >= MATCH_IOU and (best is None or overlap > best[0]):
             best = (overlap, vehicle)
@@ -150,10 +149,6 @@ def speed_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "coverage_u95": float((size <= limits).mean()) if rows else None,
         "vehicles": list(rows),
     }
-
-
-def _iou(a: BoxPx, b: BoxPx) -> float:
-    return float(iou_matrix(np.array([a], float), np.array([b], float))[0, 0])
 
 
 def _rule(
@@ -289,7 +284,7 @@ def _wrong_vehicle(
         for frame in case.facts["frames"]:
             box = tuple(frame["box_px"])
             overlaps = {
-                v.vehicle_id: _iou(box, v.boxes_px[frame["frame_index"]])
+                v.vehicle_id: iou(box, v.boxes_px[frame["frame_index"]])
                 for v in truth.vehicles.values()
                 if frame["frame_index"] in v.boxes_px
             }

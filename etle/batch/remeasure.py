@@ -6,13 +6,17 @@ of every frame from the clip's own presentation timestamps. What is held against
 repeated: the boxes are evidence, drawn on the overlay for anybody to judge.
 
 Tolerance: a measurement agrees within 1 % of its own U95, or 1e-6 of its value where it has none.
+
+A figure may have been defined otherwise by the version that sealed the bundle. It is then worked out as that version
+defined it, and the outcome says so: neither passed over nor called a mismatch.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +72,8 @@ class Remeasured:
     """Frames of the track, and how many of their times came from the clip (the others lie outside it)."""
     recorded_version: str
     this_version: str
+    defined_otherwise: tuple[str, ...] = ()
+    """A sentence for each definition of the sealing version by which figures were compared, because today's differs."""
 
     @property
     def agrees(self) -> bool:
@@ -125,7 +131,8 @@ def measure_bundle(bundle: Bundle) -> Remeasured:
     found = _judge(facts, loaded, track)
     if found is None:
         faults.append(Fault("case.json", f"measured again, it is no {facts['kind'].replace('_', ' ')}"))
-    figures = [] if found is None else _compare(facts, found)
+    older = {} if found is None else _as_defined_then(facts, found)
+    figures = [] if found is None else _compare(facts, found, older)
     return Remeasured(
         case_key=str(facts["case_key"]),
         kind=str(facts["kind"]),
@@ -135,6 +142,50 @@ def measure_bundle(bundle: Bundle) -> Remeasured:
         frames=len(track.points),
         recorded_version=str(facts["software"]["version"]),
         this_version=__version__,
+        defined_otherwise=tuple(_told(facts, found, older)) if found is not None and older else (),
+    )
+
+
+RED_FROM_THE_MIDDLE = (0, 2, 0)
+"""From here on red begins midway between two pictures, before it began with the first that shows it (decision 0066)."""
+
+
+def _as_defined_then(facts: Mapping[str, Any], found: Violation) -> dict[str, Quantity]:
+    """Figures by the definition of the version that sealed the bundle, where it is not today's.
+
+    The record tells the two apart as well: since then it names the first picture that shows red beside the onset. One
+    that does is compared as it stands, whatever version it gives.
+    """
+    shown = found.details.get("red_first_shown_s")
+    if _version_of(facts) >= RED_FROM_THE_MIDDLE or "red_first_shown_s" in facts["details"]:
+        return {}
+    if not isinstance(shown, float) or "red_elapsed_s" not in facts["measurements"]:
+        return {}
+    late_s = [row["start_u95_s"] for rows in facts["signals"].values() for row in rows if row["start_s"] == shown]
+    if len(set(late_s)) != 1:
+        return {}
+    return {
+        "details.red_onset_s": Quantity(shown, late_s[0], "s"),
+        "measurements.red_elapsed_s": Quantity(found.event_t_s - shown, math.hypot(found.event_u95_s, late_s[0]), "s"),
+    }
+
+
+def _version_of(facts: Mapping[str, Any]) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in str(facts["software"]["version"]).split("."))
+    except ValueError:
+        return RED_FROM_THE_MIDDLE  # no release of ours: held against today's definitions
+
+
+def _told(facts: Mapping[str, Any], found: Violation, older: Mapping[str, Quantity]) -> Iterator[str]:
+    today = found.measurements["red_elapsed_s"]
+    assert isinstance(today, Quantity)
+    since = ".".join(map(str, RED_FROM_THE_MIDDLE))
+    names = ", ".join(sorted(name.split(".")[1] for name in older))
+    yield (
+        f"sealed by version {facts['software']['version']}, which counted red from the first picture that shows it; "
+        f"since {since} it counts from midway between that picture and the one before. Compared as the sealing version "
+        f"counted ({names}); by today's count red_elapsed_s is {today.value:.3f} s, u95 {today.u95:.3f} s"
     )
 
 
@@ -254,12 +305,13 @@ def _judge(facts: Mapping[str, Any], loaded: LoadedSite, track: Track) -> Violat
     return next((v for v in violations if v.kind == facts["kind"]), None)
 
 
-def _compare(facts: Mapping[str, Any], found: Violation) -> list[Again]:
+def _compare(facts: Mapping[str, Any], found: Violation, older: Mapping[str, Quantity]) -> list[Again]:
     again: dict[str, Any] = {
         "event_t_s": found.event_t_s,
         "vehicle.lane": found.lane_id,
         **{f"measurements.{name}": value for name, value in found.measurements.items()},
         **{f"details.{name}": value for name, value in found.details.items()},
+        **older,
     }
     recorded: dict[str, Any] = {
         "event_t_s": facts["event_t_s"],
@@ -299,6 +351,7 @@ def as_json(result: Remeasured) -> str:
             "frames_from_clip": result.frames_from_clip,
             "recorded_version": result.recorded_version,
             "this_version": result.this_version,
+            "defined_otherwise": list(result.defined_otherwise),
             "faults": [{"path": f.path, "what": f.what} for f in result.faults],
             "figures": [
                 {

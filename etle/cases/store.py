@@ -20,6 +20,7 @@ from etle.cases.desk import desk_entry
 from etle.cases.files import check_relative
 from etle.cases.models import Case, DeletionCertificate, EvidenceFile, NumberSeries, Recording, UtcDateTime
 from etle.errors import InputError, StoreError
+from etle.types import iou
 
 SAME_EVENT_S = 1.0
 """Two cases of one recording farther apart than this are different events."""
@@ -329,16 +330,8 @@ def _start(facts: Mapping[str, Any]) -> datetime | None:
 
 
 def _iou(first: Sequence[float] | None, second: Sequence[float] | None) -> float:
-    """Intersection over union of two boxes ``(x1, y1, x2, y2)``; 0 where one is unknown."""
-    if not first or not second:
-        return 0.0
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    inside = width * height
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return float(inside / (areas[0] + areas[1] - inside))
+    """Intersection over union of two boxes; 0 where one is unknown."""
+    return iou(first, second) if first and second else 0.0
 
 
 def list_cases(

@@ -29,7 +29,7 @@ import numpy as np
 from etle.errors import EvidenceError, StoreError
 from etle.evidence.chain import canonical_json
 from etle.footage.reader import open_footage
-from etle.types import LABELS, VEHICLE_LABELS, BoxPx, Detection, Image, Track
+from etle.types import LABELS, VEHICLE_LABELS, BoxPx, Detection, Image, Track, iou
 
 SCHEMA = "etle.masks/1"
 PLATE_LABEL, PERSON_LABEL = "licence_plate", "person"
@@ -491,15 +491,6 @@ def masked_outside(picture: bytes, accused_px: BoxPx | None) -> bytes:
     if not done:
         raise EvidenceError("a picture could not be encoded")
     return data.tobytes()
-
-
-def iou(a: BoxPx, b: BoxPx) -> float:
-    """Intersection over union of two boxes."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    inside = width * height
-    return inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside)
 
 
 def _is_own(plate: BoxPx, accused: BoxPx, others: Sequence[Detection]) -> bool:

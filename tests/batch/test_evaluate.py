@@ -126,6 +126,9 @@ def test_several_recordings_together_and_the_report(folder: Path, tmp_path: Path
     assert reports[1]["rules"]["red_light"]["why_missed"]["b"] in page
     # 2 of 2 within u95 say little, and the page says how little
     assert "Wilson" in page
+    # heads stand over their columns: words to the left, numbers to the right
+    for head, right in (("rule", False), ("true", True), ("precision", True), ("within u95", True), ("vehicle", False)):
+        assert f"<th{' class=n' if right else ''}>{head}</th>" in page, head
     assert f"{total['speed']['mean_abs_error_kmh']:.2f} km/h" in page
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -88,6 +89,49 @@ def test_a_figure_that_was_changed_does_not_come_out(bundles: dict[str, Path], t
 
     result = forged(bundles["speeding"], tmp_path / "b", surer)
     assert [f.name for f in result.figures if not f.agrees] == ["measurements.speed_kmh.u95"]
+
+
+def as_sealed_by_0_1(facts: dict[str, Any]) -> None:
+    """The record of the version that counted red from the first picture that shows it (decision 0066)."""
+    facts["software"]["version"] = "0.1.0"
+    shown_s = facts["details"].pop("red_first_shown_s")
+    [late_s] = [row["start_u95_s"] for row in facts["signals"]["main"] if row["start_s"] == shown_s]
+    crossing = facts["measurements"]["stop_line_crossing_s"]
+    facts["details"]["red_onset_s"] = {"value": shown_s, "u95": late_s, "unit": "s"}
+    facts["measurements"]["red_elapsed_s"] = {
+        "value": crossing["value"] - shown_s,
+        "u95": math.hypot(crossing["u95"], late_s),
+        "unit": "s",
+    }
+
+
+def test_a_figure_the_sealing_version_defined_otherwise_is_compared_as_it_did(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    today = measure_bundle(load_bundle(bundles["red_light"]))
+    assert today.defined_otherwise == ()
+    result = forged(bundles["red_light"], tmp_path / "a", as_sealed_by_0_1)
+    assert result.agrees, [f for f in result.figures if not f.agrees]
+    [sentence] = result.defined_otherwise
+    assert sentence.startswith("sealed by version 0.1.0, which counted red from the first picture")
+    [now] = [f for f in today.figures if f.name == "measurements.red_elapsed_s"]
+    [then] = [f for f in result.figures if f.name == "measurements.red_elapsed_s"]
+    assert isinstance(now.recorded, float)
+    assert isinstance(then.recorded, float)
+    assert now.recorded > then.recorded
+    assert f"red_elapsed_s is {now.recorded:.3f} s" in sentence
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0", "of my own"])
+def test_the_older_definition_excuses_nothing_else(bundles: dict[str, Path], tmp_path: Path, version: str) -> None:
+    def changed(facts: dict[str, Any]) -> None:
+        as_sealed_by_0_1(facts)
+        facts["software"]["version"] = version
+        facts["measurements"]["red_elapsed_s"]["value"] += 0.01 if version == "0.1.0" else 0.0
+
+    result = forged(bundles["red_light"], tmp_path / "a", changed)
+    assert "measurements.red_elapsed_s" in [f.name for f in result.figures if not f.agrees]
+    assert bool(result.defined_otherwise) == (version == "0.1.0")
 
 
 def test_tracks_times_and_signals_are_held_against_the_clip(bundles: dict[str, Path], tmp_path: Path) -> None:

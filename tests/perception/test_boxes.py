@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from etle.perception.boxes import SAME_VEHICLE_IOU, iou_matrix, merge_riders, merge_vehicle_boxes
 from etle.perception.labels import FOUR_WHEEL_LABELS, map_classes, riders_apart, to_label
-from etle.types import LABELS, Detection
+from etle.types import LABELS, Detection, iou
 
 coordinate = st.floats(0, 500)
 side = st.floats(1, 300)
@@ -24,6 +24,7 @@ def test_iou_of_hand_computed_pairs() -> None:
     b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 5, 10]], dtype=float)
     assert iou_matrix(a, b)[0] == pytest.approx([1.0, 50 / 150, 0.0, 0.5])
     assert iou_matrix(a, b)[1] == pytest.approx([0.0] * 4)
+    assert [[iou(one, other) for other in b] for one in a] == pytest.approx(iou_matrix(a, b))
 
 
 def test_car_and_truck_boxes_of_one_vehicle_become_the_better_one() -> None:

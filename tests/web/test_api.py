@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pypdf import PdfReader
 
+import etle
 from etle.cases.audit import latest
 from etle.cases.users import disable_user
 from etle.cases.verification import verify_store
@@ -356,7 +357,7 @@ def test_no_ticket_from_altered_evidence(officer: TestClient, desk: Desk) -> Non
 
 
 def test_health(desk: Desk) -> None:
-    assert desk.client(None).get("/healthz").json() == {"status": "ok", "version": "0.1.0"}
+    assert desk.client(None).get("/healthz").json() == {"status": "ok", "version": etle.__version__}
 
 
 def test_a_database_that_fails_is_told_without_its_place(desk: Desk, officer: TestClient) -> None:

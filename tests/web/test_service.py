@@ -23,6 +23,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+import etle
 from etle.cases.tokens import new_token
 from etle.cases.users import find_user
 from etle.errors import InputError
@@ -35,7 +36,7 @@ PLATES = ("BH 1234 AB", "BH1234AB", "BH 4312 MK", "4312")
 
 def test_alive_and_ready(desk: Desk) -> None:
     client = desk.client(None)
-    assert client.get("/healthz").json() == {"status": "ok", "version": "0.1.0"}
+    assert client.get("/healthz").json() == {"status": "ok", "version": etle.__version__}
     assert client.get("/readyz").json() == {"status": "ready"}
     desk.state.stopping.set()
     answer = client.get("/readyz")
