@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,13 @@ PROGRAM = "program"
 """Role of the software itself."""
 OWNER = "owner"
 """Role of the owner of a vehicle, who has no account."""
+
+
+# of the tables, not the classes: every view of a case adds an entry while others wait for the head
+_HEAD = select(AuditHead.chain, AuditHead.sequence, AuditHead.sha256)
+_LOCKED_HEAD = _HEAD.with_for_update()
+_ADD = insert(AuditEntry.__table__)  # type: ignore[arg-type]
+_MOVE = update(AuditHead.__table__)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +108,8 @@ def record(
     if changed and user is not None:
         content |= {"user": user.id, "user_sha256": digest_of_user(user)}
     text = canonical_json(content).decode()
-    chain, sequence, sha256 = session.execute(
-        select(AuditHead.chain, AuditHead.sequence, AuditHead.sha256).with_for_update()
-    ).one()
+    connection = session.connection()
+    chain, sequence, sha256 = connection.execute(_LOCKED_HEAD).one()
     link = append(chain, Head(sequence, sha256), json.loads(text))
     values = {
         "sequence": link.sequence,
@@ -116,8 +122,8 @@ def record(
         "previous": link.previous,
         "sha256": link.sha256,
     }
-    session.execute(insert(AuditEntry).values(values))
-    session.execute(update(AuditHead).values(sequence=link.sequence, sha256=link.sha256))
+    connection.execute(_ADD, values)
+    connection.execute(_MOVE, {"sequence": link.sequence, "sha256": link.sha256})
     return AuditEntry(**values)
 
 
@@ -127,11 +133,15 @@ def viewed(
     case: Case,
     *,
     what: str = "case",
+    files: Sequence[str] = (),
     purpose: str | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Somebody saw a case with its plate, or opened one of its files (``what``), for a purpose."""
-    details = {"what": what} | _purpose(purpose)
+    """Somebody saw a case with its plate, or opened one of its files (``what``), for a purpose.
+
+    A page that shows ``files`` names them here, and their opening makes no entries of its own.
+    """
+    details = {"what": what} | ({"files": list(files)} if files else {}) | _purpose(purpose)
     record(session, actor, "case.viewed", case=case, changed=False, details=details, now=now)
 
 
@@ -141,12 +151,17 @@ def listed(
     numbers: list[str],
     *,
     where: str,
+    pictures: Sequence[str] = (),
     purpose: str | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Somebody saw the plates of several cases in a list or took them out as a file, for a purpose."""
-    if numbers:
-        details = {"where": where, "cases": numbers} | _purpose(purpose)
+    """Somebody saw the plates of several cases in a list or took them out as a file, for a purpose.
+
+    ``pictures`` are the cases whose small picture the list shows, those too whose plate it does not.
+    """
+    if numbers or pictures:
+        shown = {"pictures": list(pictures)} if pictures else {}
+        details = {"where": where, "cases": numbers} | shown | _purpose(purpose)
         record(session, actor, "cases.listed", details=details, now=now)
 
 
@@ -177,7 +192,7 @@ def login_failed(session: Session, name: str, address: str, *, now: datetime | N
 
 def head(session: Session) -> tuple[str, Head]:
     """Name of the chain and its last link, to be kept elsewhere."""
-    chain, sequence, sha256 = session.execute(select(AuditHead.chain, AuditHead.sequence, AuditHead.sha256)).one()
+    chain, sequence, sha256 = session.execute(_HEAD).one()
     return chain, Head(sequence, sha256)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import case as when
-from sqlalchemy import delete, literal, select, true, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, literal, select, true
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from etle.cases.models import BlindReading, Case, CaseLock, DeskEntry, SavedView, User, UtcDateTime
@@ -46,28 +46,23 @@ def take_lock(
         None when it is theirs now; else the name of who has it and since when.
     """
     now = now or datetime.now(UTC)
-    until = now + timedelta(seconds=hold_s)
-    free = (CaseLock.user_id == user_id) | (CaseLock.until <= now)
-    changed = session.execute(
-        update(CaseLock)
-        .where(CaseLock.case_id == case_id, true() if force else free)
-        .values(
-            user_id=user_id,
-            until=until,
-            taken_at=when((CaseLock.user_id == user_id, CaseLock.taken_at), else_=literal(now, UtcDateTime())),
+    until, taken_at = now + timedelta(seconds=hold_s), literal(now, UtcDateTime())
+    taken = {"user_id": user_id, "until": until, "taken_at": now}
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    # one statement, so that of two who come at once one has it
+    taking = (
+        insert(CaseLock)
+        .values(case_id=case_id, **taken)
+        .on_conflict_do_update(
+            index_elements=[CaseLock.case_id],
+            set_=taken | {"taken_at": when((CaseLock.user_id == user_id, CaseLock.taken_at), else_=taken_at)},
+            where=true() if force else (CaseLock.user_id == user_id) | (CaseLock.until <= taken_at),
         )
-        .execution_options(synchronize_session=False)
         .returning(CaseLock.case_id)
-    ).all()
-    if changed:
+    )
+    if session.execute(taking).all():
         return None
-    try:
-        with session.begin_nested():
-            session.add(CaseLock(case_id=case_id, user_id=user_id, taken_at=now, until=until))
-            session.flush()
-    except IntegrityError:  # somebody has it
-        return lock_of(session, case_id, now=now, but=user_id)
-    return None
+    return lock_of(session, case_id, now=now, but=user_id)
 
 
 def lock_of(

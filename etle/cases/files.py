@@ -9,10 +9,12 @@ from etle.cases.models import Case, EvidenceFile
 from etle.errors import EvidenceError, InputError
 from etle.evidence.access import Access, announce, is_original
 from etle.evidence.deployment import remote_store
+from etle.evidence.thumbnail import Thumbnails
 from etle.settings import get_settings
 
 CASE_FILE = "case.json"
 """The file of a case's evidence directory that holds its facts."""
+_THUMBNAILS = Thumbnails()
 
 
 def check_relative(path: str) -> str:
@@ -62,6 +64,16 @@ def evidence_path(
             "the evidence file is gone", where=f"{case.case_number}/{file.path}", remedy="Restore it from a backup"
         )
     return path
+
+
+def small_picture(data_dir: Path, case: Case, file: EvidenceFile) -> bytes:
+    """A JPEG that stands for a picture of a case in a list (:data:`etle.evidence.thumbnail.SIZE_PX`).
+
+    Raises:
+        EvidenceError: The file is gone, outside the case's directory, or no picture.
+        StoreError: See :func:`evidence_path`.
+    """
+    return _THUMBNAILS.get(evidence_path(data_dir, case, file), file.sha256)
 
 
 def _fetch(key: str, root: Path) -> None:

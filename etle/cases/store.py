@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, exists, func, literal, literal_column, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased, selectinload
+from sqlalchemy.orm import Session, aliased, defer, joinedload, selectinload
 
 from etle.cases.audit import Actor, record
 from etle.cases.db import Database
 from etle.cases.desk import desk_entry
 from etle.cases.files import check_relative
-from etle.cases.models import Case, DeletionCertificate, EvidenceFile, NumberSeries, Recording, UtcDateTime
+from etle.cases.models import Case, DeletionCertificate, DeskEntry, EvidenceFile, NumberSeries, Recording, UtcDateTime
 from etle.errors import InputError, StoreError
 from etle.types import iou
 
@@ -404,11 +404,29 @@ def _parse_cursor(cursor: str) -> tuple[datetime, int]:
 
 def get_case(session: Session, number_or_key: str) -> Case | None:
     """One case with its files and decisions by its number or its key; None where there is no such case."""
-    query = select(Case).options(selectinload(Case.files), selectinload(Case.decisions), selectinload(Case.recording))
+    loaded = selectinload(Case.files), selectinload(Case.decisions), joinedload(Case.recording, innerjoin=True)
+    query = select(Case).options(*loaded)
     name = number_or_key.strip()
     return session.scalars(
         query.where((Case.case_number == name.upper()) | (Case.case_key == name.lower()))
     ).one_or_none()
+
+
+def thumbnail_of(session: Session, number: str) -> tuple[Case, EvidenceFile] | None:
+    """A case (without its facts) and the file that stands for it in lists; None where there is no case or no such file.
+
+    Args:
+        session: An open transaction.
+        number: The case's number.
+    """
+    found = session.execute(
+        select(Case, EvidenceFile)
+        .join(DeskEntry, DeskEntry.case_id == Case.id)
+        .join(EvidenceFile, (EvidenceFile.case_id == Case.id) & (EvidenceFile.path == DeskEntry.thumbnail))
+        .where(Case.case_number == number.strip().upper())
+        .options(defer(Case.facts))
+    ).one_or_none()
+    return None if found is None else (found[0], found[1])
 
 
 def count_by_state(session: Session) -> dict[str, int]:

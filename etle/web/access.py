@@ -203,7 +203,7 @@ def enforce(request: Request) -> None:
     request.state.user = _with_purpose(request, user)
     number = request.path_params.get("number")
     if rule.sites == "case" and user.sites is not None and isinstance(number, str):
-        with state.database.session(read_only=True) as session:
+        with state.database.lookup() as session:
             site = site_of_case(session, number)
         if site is None or not user.may_see(site):
             raise HTTPException(404, f"There is no case {number[:80]}.")

@@ -160,6 +160,13 @@ def app_state(request: Request) -> AppState:
     return state
 
 
+# Dependencies that wait for nothing are coroutines: FastAPI would send each plain function to a thread and back.
+
+
+async def _app_state(request: Request) -> AppState:
+    return app_state(request)
+
+
 def who_asks(request: Request) -> CurrentUser | None:
     """The person or program behind a request, looked up once; None without a valid session or token."""
     if not hasattr(request.state, "user"):
@@ -177,7 +184,7 @@ def _look_up(request: Request, state: AppState) -> CurrentUser | None:
     if not token:
         return None
     now = datetime.now(UTC)
-    with state.database.session(read_only=True) as session:
+    with state.database.lookup() as session:
         row = live_session(session, token, secret=state.secret, idle=state.idle, now=now)
         if row is None:
             return None
@@ -191,7 +198,7 @@ def _look_up(request: Request, state: AppState) -> CurrentUser | None:
 
 def _program(token: str, state: AppState) -> CurrentUser | None:
     now = datetime.now(UTC)
-    with state.database.session(read_only=True) as session:
+    with state.database.lookup() as session:
         held = token_holder(session, token, secret=state.secret, now=now)
         if held is None:
             return None
@@ -204,32 +211,28 @@ def _program(token: str, state: AppState) -> CurrentUser | None:
     return user
 
 
-def optional_user(request: Request) -> CurrentUser | None:
-    """Who is asking; None without a complete login."""
-    user = who_asks(request)
-    return user if user is not None and user.level == Level.FULL else None
-
-
-def require_user(user: Annotated[CurrentUser | None, Depends(optional_user)]) -> CurrentUser:
-    """Who is asking.
+async def require_user(request: Request) -> CurrentUser:
+    """Who is asking, as :func:`etle.web.access.enforce` found out before.
 
     Raises:
-        HTTPException: 401 without a valid session.
+        HTTPException: 401 without a complete login.
     """
-    if user is None:
+    user = await require_anybody(request)
+    if user.level != Level.FULL:
         raise HTTPException(401, "Log in first.")
     return user
 
 
-def require_anybody(request: Request) -> CurrentUser:
+async def require_anybody(request: Request) -> CurrentUser:
     """Who is asking, however far the login has got; for routes whose policy has a ``level``.
 
     Raises:
         HTTPException: 401 without a session.
     """
-    user = who_asks(request)
+    user = getattr(request.state, "user", None)
     if user is None:
         raise HTTPException(401, "Log in first.")
+    assert isinstance(user, CurrentUser)
     return user
 
 
@@ -238,6 +241,6 @@ def client_address(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-StateDep = Annotated[AppState, Depends(app_state)]
+StateDep = Annotated[AppState, Depends(_app_state)]
 UserDep = Annotated[CurrentUser, Depends(require_user)]
 AnybodyDep = Annotated[CurrentUser, Depends(require_anybody)]

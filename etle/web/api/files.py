@@ -11,6 +11,7 @@ from etle.cases.files import evidence_path
 from etle.cases.models import Case, EvidenceFile
 from etle.errors import EvidenceError
 from etle.web import actions
+from etle.web.seen import is_seen
 from etle.web.state import AppState, CurrentUser
 
 FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -19,8 +20,10 @@ FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def note_file(request: Request, state: AppState, user: CurrentUser, case: Case, what: str) -> None:
-    """Enter in the audit log that somebody opened a file of a case."""
+def note_file(request: Request, state: AppState, user: CurrentUser, case: Case, what: str, *, seen: str = "") -> None:
+    """Enter in the audit log that somebody opened a file of a case, unless the page that shows it has (``seen``)."""
+    if seen and is_seen(state, user, case.case_number, what, seen):
+        return
     # a player fetches a clip in many pieces: the first one tells that it was opened
     if request.headers.get("range", "bytes=0-").startswith("bytes=0-"):
         actions.note_view(state, user, case, what)

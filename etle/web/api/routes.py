@@ -145,12 +145,19 @@ def case(number: Number, response: Response, state: StateDep, user: UserDep, pur
     response_class=FileResponse,
     responses=FILE_ANSWERS | problems(401, 404, 416, 422),
 )
-def evidence_by_path(number: Number, path: str, request: Request, state: StateDep, user: UserDep) -> FileResponse:
-    """One of the files the case lists. Range requests are answered."""
-    with state.database.session(read_only=True) as session:
+def evidence_by_path(
+    number: Number,
+    path: str,
+    request: Request,
+    state: StateDep,
+    user: UserDep,
+    seen: Annotated[str, Query(max_length=80, description="From a page whose view is on record already.")] = "",
+) -> FileResponse:
+    """One of the files the case lists. Range requests are answered. Opening it is entered in the audit log."""
+    with state.database.lookup() as session:
         found = actions.find_case(session, number)
         answer = send_file(state, found, actions.file_of(found, path=path), path)
-    note_file(request, state, user, found, path)
+    note_file(request, state, user, found, path, seen=seen)
     return answer
 
 
@@ -169,7 +176,7 @@ def evidence_by_role(
     user: UserDep,
 ) -> FileResponse:
     """The case's file with this role. Range requests are answered."""
-    with state.database.session(read_only=True) as session:
+    with state.database.lookup() as session:
         found = actions.find_case(session, number)
         answer = send_file(state, found, actions.file_of(found, role=role), role)
     note_file(request, state, user, found, role)

@@ -27,25 +27,27 @@ from etle.cases.desk import (
     saved_views,
     take_lock,
 )
+from etle.cases.files import small_picture
 from etle.cases.models import BlindReading, Case, User
 from etle.cases.process import ProcessError
-from etle.cases.queue import Filters, cursor_of, list_queue, local_zone, next_case, review_rules
+from etle.cases.queue import Entry, Filters, cursor_of, list_queue, next_case, review_rules
 from etle.cases.registration import check_registration, latest_check, latest_resolution, resolve_registration
 from etle.cases.scene import case_scene
 from etle.cases.severity import LEVELS, severity_names
 from etle.cases.statistics import own_statistics, period_start, supervision
-from etle.cases.store import get_case, list_sites, site_of_case
+from etle.cases.store import get_case, site_of_case, thumbnail_of
 from etle.cases.workflow import ConflictError, DecisionError, FourEyes, may_decide, undo, undoable_until, workflow
 from etle.documents.texts import Language, case_texts, local_time
-from etle.errors import InputError
+from etle.errors import EvidenceError, InputError
 from etle.register.deployment import has_register, vehicle_register
 from etle.register.records import RegisterError
 from etle.web import actions
 from etle.web.i18n import N_, Words, language_of, words_of
-from etle.web.pages.filters import CountKeeper, QueueQuery, queue_query
+from etle.web.pages.filters import Keeper, QueueQuery, queue_query
 from etle.web.pages.plots import days_plot, percent, precision_plot
 from etle.web.pages.render import NAVIGATION, render
-from etle.web.pages.views import case_view, entry_view, scene_data
+from etle.web.pages.views import Line, case_view, entry_view, scene_data, shown_files
+from etle.web.seen import THUMBNAIL, is_seen, seen_url, thumbnail_url
 from etle.web.state import AppState, CurrentUser, StateDep, UserDep, require_user
 
 PAGE_SIZE = 25
@@ -63,11 +65,11 @@ QueryDep = Annotated[QueueQuery, Depends(queue_query)]
 Context = Annotated[str, Form(max_length=1000)]
 
 
-_KEEPERS: WeakKeyDictionary[Database, CountKeeper] = WeakKeyDictionary()
+_KEEPERS: WeakKeyDictionary[Database, Keeper] = WeakKeyDictionary()
 
 
-def _counts(state: AppState) -> CountKeeper:
-    return _KEEPERS.setdefault(state.database, CountKeeper())
+def _kept(state: AppState) -> Keeper:
+    return _KEEPERS.setdefault(state.database, Keeper())
 
 
 # ---- queue ----
@@ -84,8 +86,10 @@ def queue(
 ) -> HTMLResponse:
     """The cases that wait for a decision, or others."""
     words, now = words_of(request), datetime.now(UTC)
+    kept = _kept(state)
+    zone = kept.zone(state.database)
+    counts = kept.counts(state.database, "" if query.state == "all" else query.state, user.sites)
     with state.database.session() as session:
-        zone = local_zone(session)
         page = list_queue(
             session,
             query.filters(zone, user.sites),
@@ -97,13 +101,11 @@ def queue(
         )
         masked = _masked_of(state, session, user, page.items)
         views = saved_views(session, user.id)
-        undone = _undo_bar(state, session, user, done, words)
-        sites = [one for one in list_sites(session) if user.may_see(one[0])]
-        shown = [entry.number for entry in page.items if entry.id not in masked]
-        audit.listed(session, actions.actor_of(user), shown, where="queue", purpose=user.purpose)
-    lines = [entry_view(e, words.language, now=now, masked=e.id in masked) for e in page.items]
+        undone = _undo_bar(user, get_case(session, done), words) if done else None
+        # last: whoever else adds an entry waits until this transaction ends
+        _note_list(session, user, page.items, masked, where="queue")
+    lines = _lines(state, user, page.items, masked, words, now)
     context = query.encoded()
-    counts = _counts(state).get(state.database, "" if query.state == "all" else query.state, user.sites)
     values: dict[str, Any] = {
         "lines": lines,
         "query": query,
@@ -122,7 +124,7 @@ def queue(
         request,
         "desk/queue.html",
         user=user,
-        sites=sites,
+        sites=[one for one in kept.sites(state.database) if user.may_see(one[0])],
         states=[(one.code, one.names[words.language]) for one in workflow().states.values()],
         kinds=[key.removeprefix("kind.") for key in sorted(case_texts().keys()) if key.startswith("kind.")],
         severities=[(level, severity_names(words.language)[level]) for level in reversed(LEVELS)],
@@ -131,6 +133,33 @@ def queue(
         undo=undone,
         **values,
     )
+
+
+def _note_list(session: Session, user: CurrentUser, entries: Sequence[Entry], masked: set[int], *, where: str) -> None:
+    """One entry of the audit log for all that a list shows: plates, and the pictures the page fetches after it."""
+    audit.listed(
+        session,
+        actions.actor_of(user),
+        [entry.number for entry in entries if entry.id not in masked],
+        where=where,
+        pictures=[entry.number for entry in entries if entry.thumbnail],
+        purpose=user.purpose,
+    )
+
+
+def _lines(
+    state: AppState, user: CurrentUser, entries: Sequence[Entry], masked: set[int], words: Words, now: datetime
+) -> list[Line]:
+    return [
+        entry_view(
+            entry,
+            words.language,
+            now=now,
+            masked=entry.id in masked,
+            thumbnail=thumbnail_url(state, user, entry.number) if entry.thumbnail else None,
+        )
+        for entry in entries
+    ]
 
 
 def _masked_of(state: AppState, session: Session, user: CurrentUser, entries: Sequence[Any]) -> set[int]:
@@ -156,15 +185,14 @@ def following(
     done: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
     """Lead to the next case that waits; back to the queue where none does."""
+    zone = _kept(state).zone(state.database)
     with state.database.session() as session:
         after = None
         skipped = get_case(session, skip) if skip else None
         if skipped is not None and user.may_see(skipped.site_id):
             after = cursor_of(skipped.occurred_at, skipped.id)
             drop_lock(session, skipped.id, user.id)
-        number = next_case(
-            session, query.filters(local_zone(session), user.sites), user.id, order=query.ordering, after=after
-        )
+        number = next_case(session, query.filters(zone, user.sites), user.id, order=query.ordering, after=after)
     return RedirectResponse(_case_url(number, query.encoded(), done=done), 303)
 
 
@@ -221,15 +249,22 @@ def _case_page(
         blind_asked = open_ and decider and FourEyes.parse(state.settings.blind_plate).asked_for(found)
         reading = blind_reading(session, found.id, user.id) if decider else None
         masked = blind_asked and reading is None
-        undone = _undo_bar(state, session, user, done or number, words)
+        undone = _undo_bar(user, get_case(session, done) if done and done != number else found, words)
         register = None if masked else _register_view(session, found, words)
-        audit.viewed(session, actions.actor_of(user), found, purpose=user.purpose)
-        # what is drawn over the clip is fetched by the page; only the plot of a speed is part of it
-        plotted = "speed_kmh" in (found.facts.get("measurements") or {})
-        scene = case_scene(state.settings.data_dir, found) if plotted else None
-        view = case_view(found, language, scene=scene, masked=masked, now=now)
-        on = now.astimezone(ZoneInfo(found.time_zone)).date()
-        four_eyes = FourEyes.parse(state.settings.four_eyes).asked_for(found)
+        # last: whoever else adds an entry waits until this transaction ends
+        audit.viewed(session, actions.actor_of(user), found, files=shown_files(found), purpose=user.purpose)
+    # what is drawn over the clip is fetched by the page; only the plot of a speed is part of it
+    plotted = "speed_kmh" in (found.facts.get("measurements") or {})
+    view = case_view(
+        found,
+        language,
+        address=lambda path: seen_url(state, user, found.case_number, path),
+        scene=case_scene(state.settings.data_dir, found) if plotted else None,
+        masked=masked,
+        now=now,
+    )
+    on = now.astimezone(ZoneInfo(found.time_zone)).date()
+    four_eyes = FourEyes.parse(state.settings.four_eyes).asked_for(found)
     reasons = [(r.code, r.names[language], r.note_required) for r in workflow().reasons_on(on).values()]
     return render(
         request,
@@ -290,8 +325,7 @@ class _UndoBar:
     version: int
 
 
-def _undo_bar(state: AppState, session: Session, user: CurrentUser, number: str, words: Words) -> _UndoBar | None:
-    case = get_case(session, number) if number else None
+def _undo_bar(user: CurrentUser, case: Case | None, words: Words) -> _UndoBar | None:
     if case is None or not user.may_see(case.site_id):
         return None
     until = undoable_until(case, user.id)
@@ -376,6 +410,23 @@ def _register_view(session: Session, case: Case, words: Words) -> _RegisterView 
         resolved.note if resolved is not None else "",
         check.outcome == "blocked" and resolved is None,
     )
+
+
+@private.get("/cases/{number}/thumbnail")
+def thumbnail(state: StateDep, user: UserDep, number: str, seen: Annotated[str, Query(max_length=80)] = "") -> Response:
+    """The small picture of a case, as lists show it. A list has entered it; else it is entered here."""
+    with state.database.lookup() as session:
+        found = thumbnail_of(session, number)
+    if found is None:
+        raise HTTPException(404, f"There is no picture of {number[:80]}.")
+    case, file = found
+    try:
+        content = small_picture(state.settings.data_dir, case, file)
+    except EvidenceError as error:
+        raise HTTPException(404, f"{error.what}: {file.path}.") from error
+    if not is_seen(state, user, case.case_number, THUMBNAIL, seen):
+        actions.note_view(state, user, case, THUMBNAIL)
+    return Response(content, media_type="image/jpeg")
 
 
 @private.get("/cases/{number}/scene.json")
@@ -522,13 +573,12 @@ def decide(
         return again(409, words.gettext("The case has changed"), _conflict_words(error, words))
     except DecisionError as error:
         return again(422, words.gettext("The entry is not right"), _decision_words(error, words))
+    zone = _kept(state).zone(state.database)
     with state.database.session() as session:
         case = actions.find_case(session, done)
         drop_lock(session, case.id, user.id)
         after = cursor_of(case.occurred_at, case.id)
-        following_ = next_case(
-            session, query.filters(local_zone(session), user.sites), user.id, order=query.ordering, after=after
-        )
+        following_ = next_case(session, query.filters(zone, user.sites), user.id, order=query.ordering, after=after)
     return RedirectResponse(_case_url(following_, query.encoded(), done=done), 303)
 
 
@@ -681,8 +731,8 @@ def _bulk_page(
 ) -> HTMLResponse:
     words, now = words_of(request), datetime.now(UTC)
     versions = _versions(items)
+    zone = _kept(state).zone(state.database)
     with state.database.session() as session:
-        zone = local_zone(session)
         found = [
             entry
             for number in versions
@@ -691,14 +741,8 @@ def _bulk_page(
             ).items
         ]
         masked = _masked_of(state, session, user, found)
-        audit.listed(
-            session,
-            actions.actor_of(user),
-            [e.number for e in found if e.id not in masked],
-            where="bulk",
-            purpose=user.purpose,
-        )
-    lines = [entry_view(e, words.language, now=now, masked=e.id in masked) for e in found]
+        _note_list(session, user, found, masked, where="bulk")
+    lines = _lines(state, user, found, masked, words, now)
     on = now.astimezone(ZoneInfo(zone)).date()
     reasons = [(r.code, r.names[words.language]) for r in workflow().reasons_on(on).values() if r.bulk]
     return render(
@@ -844,7 +888,7 @@ def my_statistics(
     language, days = language_of(request), _period(days)
     with state.database.session(read_only=True) as session:
         own = own_statistics(session, user.id, period_start(days), sites=user.sites)
-        zone = local_zone(session)
+    zone = _kept(state).zone(state.database)
     return render(
         request,
         "desk/statistics.html",

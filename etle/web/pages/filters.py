@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, cast
+from typing import Annotated, Generic, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Query
 
 from etle.cases.db import Database
-from etle.cases.queue import Age, Counts, Filters, Order, count_queue
+from etle.cases.queue import Age, Counts, Filters, Order, count_queue, local_zone
+from etle.cases.store import list_sites
 
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 _KEEP_S = 5.0
 _FIELDS = ("state", "kind", "site", "plate", "severity", "age", "since", "until", "order")
 
@@ -73,7 +76,7 @@ class QueueQuery:
         return cls(**{name: found[name][:200] for name in _FIELDS if name in found})
 
 
-def queue_query(
+async def queue_query(
     state: Annotated[str, Query(max_length=32)] = "flagged",
     kind: Annotated[str, Query(max_length=32)] = "",
     site: Annotated[str, Query(max_length=200)] = "",
@@ -84,7 +87,7 @@ def queue_query(
     until: Annotated[str, Query(max_length=10)] = "",
     order: Annotated[str, Query(max_length=8)] = "",
 ) -> QueueQuery:
-    """The filters of a request."""
+    """The filters of a request (a coroutine: nothing here waits, and a plain function would cost a thread)."""
     return QueueQuery(state, kind, site, plate, severity, age, since, until, order)
 
 
@@ -95,30 +98,62 @@ def _date(text: str) -> date | None:
         return None
 
 
-class CountKeeper:
-    """Counts of the queue, some seconds old at most: counting 100,000 cases for every click would be waste."""
+class Kept(Generic[Key, Value]):
+    """Answers of the database that may be some seconds old: counting 100,000 cases for every click would be waste.
 
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, frozenset[str] | None], tuple[float, Counts]] = {}
-        self._counting: set[tuple[str, frozenset[str] | None]] = set()
+    While one request asks anew, the others get what was found before.
+    """
+
+    def __init__(self, ask: Callable[[Database, Key], Value], keep_s: float = _KEEP_S, most: int = 500) -> None:
+        self._ask, self._keep_s, self._most = ask, keep_s, most
+        self._kept: dict[Key, tuple[float, Value]] = {}
+        self._asking: set[Key] = set()
         self._lock = threading.Lock()
 
-    def get(self, database: Database, state: str, sites: Collection[str] | None = None) -> Counts:
-        """The counts for a state (empty: all). While one request counts, the others get what was counted before."""
-        key = (state, None if sites is None else frozenset(sites))
+    def get(self, database: Database, key: Key) -> Value:
+        """The answer for a key."""
         with self._lock:
             kept = self._kept.get(key)
-            if kept is not None and (key in self._counting or time.monotonic() - kept[0] < _KEEP_S):
+            if kept is not None and (key in self._asking or time.monotonic() - kept[0] < self._keep_s):
                 return kept[1]
-            self._counting.add(key)
+            self._asking.add(key)
         try:
-            with database.session(read_only=True) as session:
-                counts = count_queue(session, state, sites=sites)
+            found = self._ask(database, key)
             with self._lock:
-                if len(self._kept) > 500:
+                if len(self._kept) > self._most:
                     self._kept.clear()
-                self._kept[key] = (time.monotonic(), counts)
-            return counts
+                self._kept[key] = (time.monotonic(), found)
+            return found
         finally:
             with self._lock:
-                self._counting.discard(key)
+                self._asking.discard(key)
+
+
+def _count(database: Database, key: tuple[str, frozenset[str] | None]) -> Counts:
+    with database.session(read_only=True) as session:
+        return count_queue(session, key[0], sites=key[1])
+
+
+def _places(database: Database, _key: None) -> tuple[list[tuple[str, str]], str]:
+    with database.session(read_only=True) as session:
+        return list_sites(session), local_zone(session)
+
+
+class Keeper:
+    """What the pages of one deployment keep for some seconds."""
+
+    def __init__(self) -> None:
+        self._counts = Kept(_count)
+        self._places = Kept(_places)
+
+    def counts(self, database: Database, state: str, sites: Collection[str] | None = None) -> Counts:
+        """The counts for a state (empty: all), within the sites somebody may see (None: all)."""
+        return self._counts.get(database, (state, None if sites is None else frozenset(sites)))
+
+    def sites(self, database: Database) -> list[tuple[str, str]]:
+        """See :func:`etle.cases.store.list_sites`."""
+        return self._places.get(database, None)[0]
+
+    def zone(self, database: Database) -> str:
+        """See :func:`etle.cases.queue.local_zone`."""
+        return self._places.get(database, None)[1]

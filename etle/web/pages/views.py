@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,7 @@ from etle.web.pages.plots import speed_plot
 from etle.web.pages.timeline import signal_timeline
 
 _PICTURES = ("frame_before", "frame_at", "frame_after", "overlay", "vehicle_closeup")
+_SHOWN = frozenset({*_PICTURES, "plate_closeup", "clip"})
 _SECOND_READER = re.compile(r"second reader \((.+?)\) reads (.+)")
 """As the pipeline writes it into the notes of a plate."""
 MASKED = "••••"
@@ -144,13 +146,15 @@ class CaseView:
     history: tuple[HistoryEntry, ...]
 
 
-def _file_url(case: Case, role: str) -> str | None:
-    file = next((file for file in case.files if file.role == role), None)
-    return f"/api/v1/cases/{case.case_number}/files/{file.path}" if file else None
+def shown_files(case: Case) -> list[str]:
+    """Paths of the pictures and the clip that the page of a case shows."""
+    return [file.path for file in case.files if file.role in _SHOWN]
 
 
-def entry_view(entry: Entry, language: Language, *, now: datetime, masked: bool = False) -> Line:
-    """A case as one line of the queue."""
+def entry_view(
+    entry: Entry, language: Language, *, now: datetime, masked: bool = False, thumbnail: str | None = None
+) -> Line:
+    """A case as one line of the queue; ``thumbnail`` is the address of its small picture."""
     words = Words(language)
     day, clock = local_time(entry.occurred_at, entry.time_zone, language, decimals=0).split(", ", 1)
     age, age_words = _age(entry.state, entry.decide_by, now, words)
@@ -158,7 +162,7 @@ def entry_view(entry: Entry, language: Language, *, now: datetime, masked: bool 
     return Line(
         number=number_,
         url=f"/cases/{number_}",
-        thumbnail=f"/api/v1/cases/{number_}/files/{entry.thumbnail}" if entry.thumbnail else None,
+        thumbnail=thumbnail,
         kind=words.name("kind", entry.kind),
         kind_code=entry.kind,
         state=entry.state,
@@ -194,13 +198,20 @@ def _age(state: str, decide_by: datetime, now: datetime, words: Words) -> tuple[
 
 
 def case_view(
-    case: Case, language: Language, *, scene: Scene | None = None, masked: bool = False, now: datetime | None = None
+    case: Case,
+    language: Language,
+    *,
+    address: Callable[[str], str],
+    scene: Scene | None = None,
+    masked: bool = False,
+    now: datetime | None = None,
 ) -> CaseView:
     """A case as its page shows it.
 
     Args:
         case: The case, loaded with its files and decisions.
         language: Of the page.
+        address: Makes the address of a file from its path.
         scene: What is drawn over its pictures.
         masked: Leave out everything that tells the machine's reading of the plate.
         now: Aware; default is now.
@@ -213,8 +224,13 @@ def case_view(
     notes = tuple(str(one) for one in plate.get("notes") or ())
     frames = {frame["role"]: frame for frame in facts.get("frames") or ()}
 
+    paths = {file.role: file.path for file in reversed(case.files)}  # of two of one role, the first
+
+    def url_of(role: str) -> str | None:
+        return address(paths[role]) if role in paths else None
+
     def picture(role: str) -> Picture | None:
-        url = _file_url(case, role)
+        url = url_of(role)
         if url is None:
             return None
         name = caption = words.name("role", role)
@@ -242,7 +258,7 @@ def case_view(
         masked=masked,
         pictures=tuple(one for role in _PICTURES if (one := picture(role))),
         plate_picture=picture("plate_closeup"),
-        clip=_file_url(case, "clip"),
+        clip=url_of("clip"),
         scene=scene is not None or bool(facts.get("track")),
         moments=tuple(
             (words.name("role", role), float(frames[role]["t_s"]) - _clip_offset_s(facts))
