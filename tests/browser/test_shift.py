@@ -262,7 +262,7 @@ def test_time_to_decide(browser: Browser, office: Office) -> None:
 
 
 PAGES = ("/cases", "/cases/{0}", "/cases/{1}", "/cases/{2}")
-"""Every page as every role: tests/browser/test_every_page.py. Here they are looked at with what an officer does there."""
+"""Every page as every role is in test_every_page.py; these with what an officer does there."""
 
 
 @pytest.mark.parametrize(("scheme", "language"), [("light", "id"), ("dark", "en")])
