@@ -27,6 +27,7 @@ from sqlalchemy import event, text
 
 from etle.cases.db import Database, open_database
 from etle.cases.models import Case, User
+from etle.cases.queue import Filters, count_queue, list_queue
 from etle.cases.store import get_case, list_cases, list_sites
 from etle.cases.users import add_user
 from etle.cases.workflow import decide
@@ -162,6 +163,13 @@ def load(database: Database, count: int) -> None:
         ((n, role, f"{role}.jpg", f"{n:064x}", 183_000, "image/jpeg") for n in range(1, count + 1) for role in ROLES),
         ["int4", "text", "text", "text", "int8", "text"],
     )
+    begun = time.monotonic()
+    cursor.execute(
+        "INSERT INTO desk_entries (case_id, severity, measured, thumbnail) "
+        "SELECT id, 1 + id % 3, facts -> 'measurements', 'frame_at.jpg' FROM cases"
+    )
+    connection.commit()
+    print(f"desk_entries: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     cursor.execute("SELECT setval('cases_id_seq', %s), setval('recordings_id_seq', 1000)", (count,))
     connection.commit()
     connection.close()
@@ -191,6 +199,9 @@ def measure(database: Database, times: int) -> dict[str, dict[str, float]]:
         cursors: list[str | None] = [None]
         for _ in range(60):
             cursors.append(list_cases(session, state="flagged", limit=200, after=cursors[-1]).next)
+        places: list[str | None] = [None]
+        for _ in range(120):
+            places.append(list_queue(session, Filters(state="flagged"), limit=100, after=places[-1]).next)
     with database.session() as session:
         officer = session.query(User).filter_by(name="officer").one_or_none()
         officer = officer or add_user(session, "officer", "correct horse staple", "officer")
@@ -200,6 +211,14 @@ def measure(database: Database, times: int) -> dict[str, dict[str, float]]:
             list_cases(session, limit=25, **filters)
             if sites:
                 list_sites(session)
+
+    def desk(after: str | None = None, **filters: Any) -> None:
+        with database.session(read_only=True) as session:
+            list_queue(session, Filters(**filters), limit=25, after=after, user_id=officer.id)
+
+    def counts() -> None:
+        with database.session(read_only=True) as session:
+            count_queue(session, "flagged")
 
     def one() -> None:
         with database.session(read_only=True) as session:
@@ -215,12 +234,18 @@ def measure(database: Database, times: int) -> dict[str, dict[str, float]]:
         return f"site-{rng.randrange(SITES):02d}"
 
     return {
-        "queue, first page": timed(lambda: page(state="flagged"), times),
-        "queue, a page in the middle": timed(lambda: page(state="flagged", after=rng.choice(cursors)), times),
-        "queue of one site": timed(lambda: page(state="flagged", site=site()), times),
-        "queue, one kind": timed(lambda: page(state="flagged", kind="speeding"), times),
-        "queue, a rare kind (1 %)": timed(lambda: page(state="flagged", kind="wrong_way"), times),
-        "all cases of one site": timed(lambda: page(site=site()), times),
+        "officers' queue, first page": timed(lambda: desk(state="flagged"), times),
+        "officers' queue, a page in the middle": timed(lambda: desk(state="flagged", after=rng.choice(places)), times),
+        "officers' queue of one site": timed(lambda: desk(state="flagged", site=site()), times),
+        "officers' queue, a rare kind (1 %)": timed(lambda: desk(state="flagged", kind="wrong_way"), times),
+        "officers' queue, by plate": timed(lambda: desk(plate=rng.choice(some).plate_text), times),
+        "counts beside the queue (kept for some seconds)": timed(counts, max(1, min(times // 25, 20))),
+        "API: flagged cases, first page": timed(lambda: page(state="flagged"), times),
+        "API: a page in the middle": timed(lambda: page(state="flagged", after=rng.choice(cursors)), times),
+        "API: one site": timed(lambda: page(state="flagged", site=site()), times),
+        "API: one kind": timed(lambda: page(state="flagged", kind="speeding"), times),
+        "API: a rare kind (1 %)": timed(lambda: page(state="flagged", kind="wrong_way"), times),
+        "API: all cases of one site": timed(lambda: page(site=site()), times),
         "case by plate": timed(lambda: page(sites=False, plate=rng.choice(some).plate_text), times),
         "cases by part of a plate (4 digits)": timed(
             lambda: page(sites=False, plate=str(rng.randint(1000, 9999))), times
@@ -243,10 +268,14 @@ def plans(database: Database) -> dict[str, str]:
         some = session.execute(
             text("SELECT plate_text FROM cases TABLESAMPLE SYSTEM (0.1) WHERE plate_text IS NOT NULL LIMIT 1")
         ).scalar_one()
-        for name, filters in (("queue page", {"state": "flagged"}), ("case by plate", {"plate": some})):
+        queries: dict[str, Callable[[], object]] = {
+            "queue page": lambda: list_queue(session, Filters(state="flagged"), limit=25),
+            "case by plate": lambda: list_cases(session, limit=25, plate=some),
+        }
+        for name, query in queries.items():
             sent.clear()
             event.listen(database._engine, "before_cursor_execute", listen)
-            list_cases(session, limit=25, **filters)
+            query()
             event.remove(database._engine, "before_cursor_execute", listen)
             statement, parameters = next(one for one in sent if "ORDER BY" in one[0])
             explained = session.connection().exec_driver_sql(
