@@ -21,8 +21,8 @@ install: $(STAMP)  ## Make the virtual environment and install everything (about
 demo: $(STAMP)  ## Process the sample footage end to end and write a ticket
 	$(BIN)/etle demo
 
-test: $(STAMP)  ## Run the fast tests
-	$(BIN)/python -m pytest -q
+test: $(STAMP)  ## Run the fast tests; TESTS='tests/cases -x' for some of them
+	$(BIN)/python -m pytest -q $(TESTS)
 
 test-all: $(STAMP)  ## Run every test, the slow and the marked ones too
 	$(BIN)/python -m pytest -q -m ''

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import select
 
+from etle.cases import users
 from etle.cases.db import Database
 from etle.cases.models import User, UserSession
 from etle.cases.users import (
@@ -22,6 +24,16 @@ from etle.cases.users import (
 
 PASSWORD = "correct horse staple"
 SECRET = "a secret of this deployment only"
+
+
+@pytest.fixture(autouse=True)
+def _real_hashes(quick_hashes: Callable[[], PasswordHash]) -> Iterator[None]:
+    """Here passwords cost what they cost in earnest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(users, "_hasher", quick_hashes)
+        users._dummy_hash.cache_clear()
+        yield
+    users._dummy_hash.cache_clear()
 
 
 @pytest.fixture

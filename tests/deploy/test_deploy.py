@@ -27,7 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from etle.cases.audit import latest
 from etle.cases.db import open_database
-from tests.web.conftest import PASSWORD, RED, _quick_hashes, template  # noqa: F401  fixtures
+from tests.web.conftest import PASSWORD, RED, template  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.long
 

@@ -37,7 +37,7 @@ from etle.cases.verification import verify_store
 from etle.web.access import policy
 from etle.web.app import create_app
 from etle.web.state import AppState
-from tests.web.conftest import PASSWORD, RED, USERS, _quick_hashes, settings_for, template  # noqa: F401  fixtures
+from tests.web.conftest import PASSWORD, RED, USERS, settings_for, template  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.long
 

@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr
 
-from etle.cases import users
 from etle.cases.db import open_database
 from etle.cases.store import store_recording
 from etle.cases.users import Level, add_user, find_user, open_session
@@ -39,17 +36,6 @@ def settings_for(data_dir: Path, **changes: Any) -> Settings:
         "public_url": "http://testserver",
     }
     return Settings(_env_file=None, **(values | changes))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quick_hashes() -> Iterator[None]:
-    """Argon2 with little work: these tests log in two hundred times. Its real cost is tested with the accounts."""
-    quick = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etle.cases.users._hasher", lambda: quick)
-        users._dummy_hash.cache_clear()
-        yield
-    users._dummy_hash.cache_clear()
 
 
 @pytest.fixture(scope="session")
