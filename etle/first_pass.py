@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from etle.footage.reader import FootageReader, RawFrame
 from etle.pace import Pace
-from etle.perception.boxes import iou_matrix
-from etle.perception.detector import Detector
+from etle.perception.boxes import iou_matrix, within
+from etle.perception.detector import Detector, PartDetector
 from etle.perception.health import HealthMonitor, grid_of, small_of
 from etle.perception.motion import MotionGate
 from etle.perception.signal import SignalHead, SignalObservation, SignalReader
 from etle.perception.tracker import Tracker, TrackMark
-from etle.suspects import STRAY_SCORE, Span, on_road
-from etle.types import LABELS, VEHICLE_LABELS, Detection, Frame, Image, Track, TrackPoint
+from etle.suspects import STRAY_SCORE, Span, Want, on_road
+from etle.types import LABELS, VEHICLE_LABELS, BoxPx, Detection, Frame, Image, Track, TrackPoint
 
 Progress: TypeAlias = Callable[[int, int | None, float], None]
 Array: TypeAlias = NDArray[np.float64]
@@ -38,6 +38,13 @@ HOLD_S = 0.45
 """Between two looks no farther apart than this, what stood where follows from both."""
 SAME_IOU = 0.1
 """Boxes of two neighbouring looks that overlap by more than this may show one object."""
+WIDER_S = 0.15
+"""Second looks begin this much before what is wanted and end after it: seen in full, a vehicle is wanted at slightly
+other times, for which all would be decoded once more."""
+HELD_IOU = 0.5
+"""What a part of a picture shows and what a look at the whole says are one from this overlap on."""
+CLEARLY_SHARE = 0.0125
+"""What lies this share of the picture's width inside a part would have been seen in it."""
 TRAFFIC_SCORE = 0.25
 """A vehicle on the road seen with at least this keeps the gate open."""
 _NOTHING: Image = np.zeros((0, 0, 3), np.uint8)
@@ -76,7 +83,10 @@ class SparingPass:
         self._index: list[int] = []
         self._t_s: list[float] = []
         self._looks: dict[int, Array] = {}
+        self._ordered: list[int] = []
         self._full: set[int] = set()
+        self._parts: dict[int, tuple[Array, list[BoxPx]]] = {}
+        """Looks at parts of a frame: what was seen there, and where it was looked."""
         self.frame_count = 0
         self.last_s = 0.0
         self.untimed: set[int] = set()
@@ -84,7 +94,8 @@ class SparingPass:
         self.observations: dict[str, list[SignalObservation]] = {head.head_id: [] for head in heads}
         """What each head showed in every frame."""
         self.tally: Counter[str] = Counter()
-        """Frames by how they were looked at: ``sparse``, ``gated``, ``second``, ``masks``."""
+        """Frames by how they were looked at: ``sparse``, ``gated``, ``second`` (whole picture), ``parts`` (some of it),
+        ``masks``."""
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -129,19 +140,49 @@ class SparingPass:
             if progress is not None:
                 progress(self.frame_count, self._reader.info.frame_count, raw.t_s)
 
-    def see(self, spans: Iterable[Span]) -> int:
-        """Step 2: look at every frame of these times in full; returns how many were not yet.
+    def see(self, wants: Iterable[Want]) -> int:
+        """Step 2: look at every frame of these times in full, at the vehicles concerned; returns how many were not yet.
 
         Raises:
             FootageError: A frame could be decoded the first time and not now.
         """
-        wanted = [n for n in self.frames_in(spans) if n not in self._full]
-        for raw in self._reader.raw_frames_at(wanted):
-            [found] = self._detector.detect([raw.image()])
-            self._looks[raw.index] = _packed(found)
-            self._full.add(raw.index)
-            self.tally["second"] += 1
-        return len(wanted)
+        needed: dict[int, list[BoxPx] | None] = {}
+        for span, track in wants:
+            if self.in_full(span, track):
+                continue
+            for index in self.frames_in([(span[0] - WIDER_S, span[1] + WIDER_S)]):
+                box = None if track is None else self._box_at(track, index)
+                if self._seen_in_full(index, box):
+                    continue
+                boxes = needed.setdefault(index, [])
+                if box is None:
+                    needed[index] = None
+                elif boxes is not None:
+                    boxes.append(box)
+        for raw in self._reader.raw_frames_at(needed):
+            self._see(raw, needed[raw.index])
+        return len(needed)
+
+    def _see(self, raw: RawFrame, boxes: list[BoxPx] | None) -> None:
+        index, image = raw.index, raw.image()
+        others = self._others(index)
+        if boxes is not None and others is not None and self._pace.parts and isinstance(self._detector, PartDetector):
+            # what hides a vehicle or is hidden by it belongs to it
+            near = [
+                d.box_px for d in others if d.label in VEHICLE_LABELS and any(_touch(d.box_px, box) for box in boxes)
+            ]
+            look = self._detector.detect_around(image, [*boxes, *near])
+            if look is not None:
+                before, parts = self._parts.get(index, (_packed([]), []))
+                new = [d for d in look.detections if not any(within(d.box_px, part) for part in parts)]
+                self._parts[index] = (np.concatenate([before, _packed(new)]), [*parts, *look.parts_px])
+                self.tally["parts"] += 1
+                return
+        [found] = self._detector.detect([image])
+        self._looks[index] = _packed(found)
+        self._parts.pop(index, None)
+        self._full.add(index)
+        self.tally["second"] += 1
 
     def see_bystanders(self, spans: Iterable[Span]) -> None:
         """Look sparsely at times that will be shown in evidence and were not looked at.
@@ -151,7 +192,7 @@ class SparingPass:
         """
         wanted, last_s = [], -np.inf
         for index in self.frames_in(spans):
-            t_s = self._t_s[bisect.bisect_left(self._index, index)]
+            t_s = self._time(index)
             if index in self._looks:
                 last_s = t_s
             elif t_s - last_s >= self._pace.look_every_s + self._reader.interval_s:
@@ -170,18 +211,21 @@ class SparingPass:
             found.update(self._index[first : bisect.bisect_right(self._t_s, end + 1e-6)])
         return sorted(found)
 
-    def in_full(self, span: Span) -> bool:
-        """Whether every frame of a span was looked at in full."""
-        return all(index in self._full for index in self.frames_in([span]))
+    def in_full(self, span: Span, track: Track | None) -> bool:
+        """Whether every frame of a span was looked at in full where a vehicle is; None: everywhere."""
+        return all(
+            self._seen_in_full(index, None if track is None else self._box_at(track, index))
+            for index in self.frames_in([span])
+        )
 
     # -- what was seen -------------------------------------------------------------------------------------------
 
     def follow(self, run_id: str) -> tuple[list[Track], dict[str, tuple[TrackMark, ...]]]:
         """Every track over the looks so far, with its doubtful moments."""
         tracker = Tracker(run_id, frame_size_px=self._size)
-        for index in sorted(self._looks):
-            found = [d for d in _unpacked(self._looks[index]) if d.label in VEHICLE_LABELS]
-            tracker.update(index, self._t_s[bisect.bisect_left(self._index, index)], found)
+        for index in sorted(self._looks.keys() | self._parts.keys()):
+            found = [d for d in self._seen(index, sure=True) if d.label in VEHICLE_LABELS]
+            tracker.update(index, self._time(index), found)
         tracks = tracker.finish()
         return tracks, {track.track_id: tracker.pop_marks(track.track_id) for track in tracks}
 
@@ -194,8 +238,10 @@ class SparingPass:
                 continue
             for d in _unpacked(packed):
                 strong = d.label in VEHICLE_LABELS and d.score >= STRAY_SCORE
+                if any(within(d.box_px, part) for part in self._parts.get(index, (None, ()))[1]):
+                    continue
                 if strong and (index, d.box_px) not in held and on_road(d, self._road):
-                    t_s = self._t_s[bisect.bisect_left(self._index, index)]
+                    t_s = self._time(index)
                     found.append(TrackPoint(index, t_s, d.box_px, d.label, d.score))
         return found
 
@@ -204,23 +250,75 @@ class SparingPass:
 
         Frames without a look near enough on either side are left out.
         """
-        order = sorted(self._looks)
         for index in self.frames_in(spans):
-            if index in self._looks:
-                yield index, _unpacked(self._looks[index])
-                continue
-            n = bisect.bisect_left(order, index)
-            if n in (0, len(order)):
-                continue
-            before, after = order[n - 1], order[n]
-            t0, t, t1 = (self._t_s[bisect.bisect_left(self._index, i)] for i in (before, index, after))
-            if t1 - t0 <= HOLD_S:
-                yield (
-                    index,
-                    between(_unpacked(self._looks[before]), _unpacked(self._looks[after]), (t - t0) / (t1 - t0)),
-                )
+            if index in self._looks or self._others(index) is not None:
+                yield index, self._seen(index, sure=False)
 
     # -- internals -----------------------------------------------------------------------------------------------
+
+    def _time(self, index: int) -> float:
+        return self._t_s[bisect.bisect_left(self._index, index)]
+
+    def _seen(self, index: int, *, sure: bool) -> list[Detection]:
+        """What is known of a frame: seen in it, else told from the looks around.
+
+        Args:
+            index: Number of the frame.
+            sure: Without what only one of the looks around shows.
+        """
+        if index not in self._parts:
+            return _unpacked(self._looks[index]) if index in self._looks else self._others(index, sure=sure) or []
+        packed, parts = self._parts[index]
+        found = _unpacked(packed)
+        margin = CLEARLY_SHARE * self._size[0]
+        rest = [
+            d
+            for d in self._others(index, sure=sure) or []
+            if not any(_clearly_within(d.box_px, part, margin, self._size) for part in parts)
+        ]
+        if found and rest:
+            overlap = iou_matrix(_boxes(rest), _boxes(found)).max(axis=1)
+            rest = [d for d, most in zip(rest, overlap.tolist(), strict=True) if most < HELD_IOU]
+        return found + rest
+
+    def _others(self, index: int, *, sure: bool = True) -> list[Detection] | None:
+        """What looks at whole pictures say of a frame; None where none is near enough on either side."""
+        if index in self._looks:
+            return _unpacked(self._looks[index])
+        if len(self._ordered) != len(self._looks):
+            self._ordered = sorted(self._looks)
+        n = bisect.bisect_left(self._ordered, index)
+        if n in (0, len(self._ordered)):
+            return None
+        before, after = self._ordered[n - 1], self._ordered[n]
+        t0, t, t1 = (self._time(i) for i in (before, index, after))
+        if t1 - t0 > HOLD_S:
+            return None
+        first, second = _unpacked(self._looks[before]), _unpacked(self._looks[after])
+        return between(first, second, (t - t0) / (t1 - t0), both=sure)
+
+    def _seen_in_full(self, index: int, box_px: BoxPx | None) -> bool:
+        if index in self._full:
+            return True
+        return box_px is not None and any(within(box_px, part) for part in self._parts.get(index, (None, ()))[1])
+
+    def _box_at(self, track: Track, index: int) -> BoxPx:
+        """Where a vehicle is in a frame, straight between its points; beyond them where it would go on to as well."""
+        points, t = track.points, self._time(index)
+        n = bisect.bisect_left(points, index, key=lambda p: p.frame_index)
+        if n < len(points) and points[n].frame_index == index:
+            return points[n].box_px
+        inside = 0 < n < len(points)
+        a, b = (points[n - 1], points[n]) if inside else (points[:2] if n == 0 else points[-2:])
+        share = (t - a.t_s) / (b.t_s - a.t_s)
+        x1, y1, x2, y2 = (p + share * (q - p) for p, q in zip(a.box_px, b.box_px, strict=True))
+        if not inside:
+            u1, v1, u2, v2 = (a if n == 0 else b).box_px
+            x1, y1, x2, y2 = min(x1, u1), min(y1, v1), max(x2, u2), max(y2, v2)
+        width, height = self._size
+        x1, x2 = (min(max(v, 0.0), float(width)) for v in (x1, x2))
+        y1, y2 = (min(max(v, 0.0), float(height)) for v in (y1, y2))
+        return x1, y1, x2, y2
 
     def _note(self, raw: RawFrame) -> None:
         self._index.append(raw.index)
@@ -233,13 +331,30 @@ class SparingPass:
         return any(d.label in VEHICLE_LABELS and d.score >= TRAFFIC_SCORE and on_road(d, self._road) for d in found)
 
 
-def between(first: Sequence[Detection], second: Sequence[Detection], share: float) -> list[Detection]:
+def _touch(a: BoxPx, b: BoxPx) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _clearly_within(box: BoxPx, part: BoxPx, margin: float, size: tuple[int, int]) -> bool:
+    """Whether a box lies in a part with some room to those of its edges that are not the picture's."""
+    return (
+        box[0] >= part[0] + margin * (part[0] > 0)
+        and box[1] >= part[1] + margin * (part[1] > 0)
+        and box[2] <= part[2] - margin * (part[2] < size[0])
+        and box[3] <= part[3] - margin * (part[3] < size[1])
+    )
+
+
+def between(
+    first: Sequence[Detection], second: Sequence[Detection], share: float, *, both: bool = False
+) -> list[Detection]:
     """What stood where between two looks: pairs moved on straight, what only one look shows where that shows it.
 
     Args:
         first: The earlier look.
         second: The later look.
         share: How far between them, 0 to 1.
+        both: Without what only one look shows.
     """
     found: list[Detection] = []
     left = set(range(len(second)))
@@ -247,13 +362,14 @@ def between(first: Sequence[Detection], second: Sequence[Detection], share: floa
     for a in sorted(range(len(first)), key=lambda row: -float(overlap[row].max(initial=0.0))):
         same = [b for b in left if second[b].label == first[a].label and overlap[a, b] >= SAME_IOU]
         if not same:
-            found.append(first[a])
+            if not both:
+                found.append(first[a])
             continue
         b = max(same, key=lambda column: float(overlap[a, column]))
         left.discard(b)
         x1, y1, x2, y2 = (p + share * (q - p) for p, q in zip(first[a].box_px, second[b].box_px, strict=True))
         found.append(Detection((x1, y1, x2, y2), first[a].label, min(first[a].score, second[b].score)))
-    return found + [second[b] for b in sorted(left)]
+    return found if both else found + [second[b] for b in sorted(left)]
 
 
 def _grid(raw: RawFrame) -> Image:

@@ -30,6 +30,8 @@ class Pace:
     second_look: bool = True
     """Where a rule may have been broken, every frame is looked at in full. Off: for the bench alone, finds no sound
     case."""
+    parts: bool = True
+    """Second looks are at the vehicles concerned and their surroundings, not at the whole picture."""
     lead_s: float = 0.3
     """Second looks begin this long before what is measured and last so long after it."""
 

@@ -42,7 +42,7 @@ from etle.evidence.seal import Ledger
 from etle.first_pass import SparingPass
 from etle.footage.clip import cut_clip
 from etle.footage.controller_log import ControllerLog
-from etle.footage.reader import FootageReader, StreamInfo, open_footage
+from etle.footage.reader import FootageReader, RawFrame, StreamInfo, open_footage
 from etle.measure.continuity import break_at
 from etle.measure.crossing import WINDOW_S, LineCrossing, front_crossing
 from etle.measure.ground import GroundPlane, ground_plane_of
@@ -71,7 +71,7 @@ from etle.measure.same_vehicle import same_vehicle
 from etle.measure.signal_sources import ClockOffset, NoOffset, SignalSources, both_sources
 from etle.measure.speed import measure_speed
 from etle.pace import FULL, Pace
-from etle.perception.beacons import Beacons, find_beacons, sample
+from etle.perception.beacons import Beacons, BeaconSample, find_beacons, sample
 from etle.perception.detector import Detector
 from etle.perception.health import HealthLimits, HealthMonitor, hidden_signal
 from etle.perception.plates.grammar import PlateGrammar
@@ -85,7 +85,7 @@ from etle.rules import red_light, speeding, stop_line, wrong_way
 from etle.rules.base import Moment, Passage, SignalTimeline, Violation
 from etle.rules.suspension import SUSPENDS, suspended
 from etle.site import Lane, LoadedSite, Site, require_image_size
-from etle.suspects import UNSEEN_S, Span, joined, road_mask, spans_to_see
+from etle.suspects import UNSEEN_S, Span, Suspects, joined, road_mask
 from etle.types import (
     VEHICLE_LABELS,
     BoxPx,
@@ -335,10 +335,14 @@ def analyse(
         checks += hidden_signal(head_id, line.intervals, limits)
     checks.sort(key=lambda fault: fault.start_s)
 
+    memo: dict[object, Passage | None] = {}
+
     def judged(tracks: Sequence[Track], marks: Mapping[str, tuple[TrackMark, ...]]) -> Analysis:
         kept = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
         obscured = obscured_frames(kept)
-        passages, violations, refused = judge_tracks(kept, site, plane, timelines, untimed, checks, tools, on, obscured)
+        passages, violations, refused = judge_tracks(
+            kept, site, plane, timelines, untimed, checks, tools, on, obscured, memo
+        )
         return Analysis(
             info=info,
             frame_count=count,
@@ -425,30 +429,17 @@ def _second_looks(
     axes, model = _axes(site), tools.detector.model_name
     fixed = None if site.speed is None else site.speed.tolerance_kmh
     tolerance = (lambda v: tools.speed_tolerance_kmh(v, on)) if fixed is None else (lambda _: fixed)
+    suspects = Suspects(site, plane, axes, timelines, model, lead_s=tools.pace.lead_s, tolerance_kmh=tolerance)
     found = None
     for _ in range(SECOND_LOOKS):
         tracks, marks = sparing.follow(run_id)
         long = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
-        spans: list[Span] = []
-        if tools.pace.second_look:
-            strays = sparing.strays(long)
-            spans = spans_to_see(
-                long,
-                strays,
-                site,
-                plane,
-                axes,
-                timelines,
-                model,
-                lead_s=tools.pace.lead_s,
-                tolerance_kmh=tolerance,
-            )
-        if spans and sparing.see(spans):
+        if tools.pace.second_look and sparing.see(suspects.wants(long, sparing.strays(long))):
             continue
         found = judged(tracks, marks)
         # nothing is a case that was not measured at full rate, and its plate is read from the same frames
-        wanted = [s for v in found.violations for s in (*_measured_spans(v), _nearest_span(v.track))]
-        bare = [s for s in wanted if not sparing.in_full(s)]
+        wanted = [(s, v.track) for v in found.violations for s in (*_measured_spans(v), _nearest_span(v.track))]
+        bare = [(span, track) for span, track in wanted if not sparing.in_full(span, track)]
         if not bare or not tools.pace.second_look or not sparing.see(bare):
             break
     if found is None or bare:
@@ -499,15 +490,24 @@ def judge_tracks(
     tools: Tools,
     on: dt.date,
     obscured: Mapping[str, AbstractSet[int]] = MappingProxyType({}),
+    memo: dict[object, Passage | None] | None = None,
 ) -> tuple[list[Passage], list[Violation], list[RefusedPassage]]:
-    """Measure and judge each track: in the first pass over a recording, and again from the evidence of a case."""
+    """Measure and judge each track: in the first pass over a recording, and again from the evidence of a case.
+
+    ``memo`` keeps what was measured, for when the same tracks are judged again with others.
+    """
     axes = _axes(site)
+    memo = {} if memo is None else memo
     passages, violations, refused = [], [], []
     for track in tracks:
-        hidden = obscured.get(track.track_id, frozenset())
-        passage = _passage(track, site, plane, axes, untimed, tools.detector.model_name, hidden)
+        hidden = frozenset(obscured.get(track.track_id, ()))
+        key = (track.label, track.points, hidden)
+        if key not in memo:
+            memo[key] = _passage(track, site, plane, axes, untimed, tools.detector.model_name, hidden)
+        passage = memo[key]
         if passage is None:
             continue
+        passage = replace(passage, track=track)
         if passage.against is None:
             passages.append(passage)
         for rule, found in _findings(passage, site, timelines, tools, on):
@@ -918,12 +918,12 @@ def _gather(
     # a plate read beyond a doubtful moment may be another vehicle's
     sure = [point for point in track.points if start_s < point.t_s < end_s]
     plate_points = choose_points(sure, size, n=PLATE_FRAMES, edge_px=edge_px(size))
-    beacons = _beacons(reader, [p for p in sure if abs(p.t_s - violation.event_t_s) <= BEACONS_AROUND_S])
+    wanted = {p.frame_index for p in (*chosen.values(), *plate_points)}
+    near = [p for p in sure if abs(p.t_s - violation.event_t_s) <= BEACONS_AROUND_S]
+    beacons, frames = _look_again(reader, near, wanted)
     if beacons is not None and beacons.certain and site.beacons == "refuse":
         return Refusal(RefusalReason.EMERGENCY_BEACONS, _beacon_words(beacons))
-    wanted = {p.frame_index: p for p in (*chosen.values(), *plate_points)}
-    frames = {frame.index: frame for frame in reader.frames_at(sorted(wanted))}
-    if missing := set(wanted) - set(frames):
+    if missing := wanted - set(frames):
         return Refusal(RefusalReason.EVIDENCE_INCOMPLETE, f"frame {min(missing)} could not be fetched again")
     grammar = tools.plate_grammar(begun.at.astimezone(site.zone).date())
     plate_reader = tools.plate_reader()
@@ -984,23 +984,32 @@ def _masked(frame: Frame, masks: Sequence[Mask] | None, track: Track, verdict: P
     return replace(frame, image=redact_picture(frame.image, masks, box_at(track, frame.index), keep))
 
 
-def _beacons(reader: FootageReader, points: Sequence[TrackPoint]) -> Beacons | None:
-    """Look at every frame of a vehicle near an event, one at a time."""
-    by_index = {p.frame_index: p for p in points}
-    found = []
-    for raw in reader.raw_frames_at(sorted(by_index)):
-        x1, y1, x2, y2 = by_index[raw.index].box_px
-        # the part around the box, even and with room enough that the box's own cut by the picture's edge still shows
-        left, top = max(0, int(x1) // 2 * 2 - 4), max(0, int(y1) // 2 * 2 - 4)
-        right = min(reader.info.width // 2 * 2, int(x2) // 2 * 2 + 4)
-        bottom = min(reader.info.height // 2 * 2, int(y2) // 2 * 2 + 6)
-        if right - left < 8 or bottom - top < 8:
-            continue
-        box = (x1 - left, y1 - top, x2 - left, y2 - top)
-        if y1 < 2 or y2 > reader.info.height - 3:
-            continue  # cut by the picture's edge: its upper part is another one
-        found.append(sample(raw.crop(left, top, right, bottom), box, raw.t_s))
-    return find_beacons([one for one in found if one is not None])
+def _look_again(
+    reader: FootageReader, near: Sequence[TrackPoint], wanted: AbstractSet[int]
+) -> tuple[Beacons | None, dict[int, Frame]]:
+    """Beacons in every frame of a vehicle near an event, and the frames wanted as pictures: decoded once for both."""
+    by_index = {p.frame_index: p for p in near}
+    samples = []
+    frames = {}
+    for raw in reader.raw_frames_at(sorted(by_index.keys() | wanted)):
+        if raw.index in wanted:
+            frames[raw.index] = raw.frame()
+        if raw.index in by_index:
+            samples.append(_beacon_sample(raw, by_index[raw.index].box_px, reader.info))
+    return find_beacons([one for one in samples if one is not None]), frames
+
+
+def _beacon_sample(raw: RawFrame, box_px: BoxPx, info: StreamInfo) -> BeaconSample | None:
+    x1, y1, x2, y2 = box_px
+    # the part around the box, even and with room enough that the box's own cut by the picture's edge still shows
+    left, top = max(0, int(x1) // 2 * 2 - 4), max(0, int(y1) // 2 * 2 - 4)
+    right, bottom = min(info.width // 2 * 2, int(x2) // 2 * 2 + 4), min(info.height // 2 * 2, int(y2) // 2 * 2 + 6)
+    if right - left < 8 or bottom - top < 8:
+        return None
+    if y1 < 2 or y2 > info.height - 3:
+        return None  # cut by the picture's edge: its upper part is another one
+    picture = raw.crop(left, top, right, bottom)
+    return sample(picture, (x1 - left, y1 - top, x2 - left, y2 - top), raw.t_s)
 
 
 def _beacon_words(beacons: Beacons) -> str:

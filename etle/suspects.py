@@ -24,6 +24,8 @@ from etle.types import Detection, PointM, SignalState, Track, TrackPoint
 
 Span: TypeAlias = tuple[float, float]
 Line: TypeAlias = tuple[PointM, PointM]
+Want: TypeAlias = tuple[Span, Track | None]
+"""A time to be seen in full, and the vehicle concerned; None: everything in the picture."""
 
 KMH_PER_MPS = 3.6
 MOVED_M = 0.5
@@ -56,40 +58,6 @@ STRAY_S = 0.35
 """Around something on a lane that no track explains."""
 STRAY_SCORE = 0.40
 """Weaker detections start no track at full rate either."""
-
-
-def spans_to_see(
-    tracks: Iterable[Track],
-    strays: Iterable[TrackPoint],
-    site: Site,
-    plane: GroundPlane,
-    axes: Sequence[LaneAxis],
-    timelines: Mapping[str, SignalTimeline],
-    model: str,
-    *,
-    lead_s: float,
-    tolerance_kmh: Callable[[float], float],
-) -> list[Span]:
-    """Times to be seen in full, in order, overlapping ones joined.
-
-    Args:
-        tracks: Vehicles followed over sparse observations, long enough to be judged.
-        strays: Observations of vehicles that belong to none of them.
-        site: The site.
-        plane: Its calibration.
-        axes: Its lanes.
-        timelines: What the heads showed.
-        model: Name of the detector model.
-        lead_s: How much before and after what is measured.
-        tolerance_kmh: What is deducted from a speed at least before it is held against the limit.
-    """
-    finder = _Finder(site, plane, axes, timelines, model, lead_s, tolerance_kmh)
-    found: list[Span] = []
-    for track in tracks:
-        found.extend(finder.of_track(track))
-    for point in strays:
-        found.extend(finder.of_stray(point))
-    return joined(found)
 
 
 def joined(spans: Iterable[Span], gap_s: float = 0.0) -> list[Span]:
@@ -137,7 +105,19 @@ def on_road(detection: Detection, mask: NDArray[np.bool_], step_px: int = 8) -> 
     return bool(part.any())
 
 
-class _Finder:
+class Suspects:
+    """Tells who may have broken a rule; what was found of a track is kept for as long as it stays as it is.
+
+    Args:
+        site: The site.
+        plane: Its calibration.
+        axes: Its lanes.
+        timelines: What the heads showed.
+        model: Name of the detector model.
+        lead_s: How much before and after what is measured.
+        tolerance_kmh: What is deducted from a speed at least before it is held against the limit.
+    """
+
     def __init__(
         self,
         site: Site,
@@ -145,9 +125,11 @@ class _Finder:
         axes: Sequence[LaneAxis],
         timelines: Mapping[str, SignalTimeline],
         model: str,
+        *,
         lead_s: float,
         tolerance_kmh: Callable[[float], float],
     ) -> None:
+        self._known: dict[tuple[str, tuple[TrackPoint, ...]], list[Span]] = {}
         self._tolerance_kmh = tolerance_kmh
         self._site, self._plane, self._axes, self._model, self._lead_s = site, plane, list(axes), model, lead_s
         self._size = (site.image.width, site.image.height)
@@ -162,7 +144,23 @@ class _Finder:
                 if interval.state is SignalState.RED
             )
 
-    def of_track(self, track: Track) -> list[Span]:
+    def wants(self, tracks: Iterable[Track], strays: Iterable[TrackPoint]) -> list[Want]:
+        """Times to be seen in full.
+
+        Args:
+            tracks: Vehicles followed over sparse observations, long enough to be judged.
+            strays: Observations of vehicles that belong to none of them.
+        """
+        found: list[Want] = []
+        for track in tracks:
+            key = (track.label, track.points)
+            if key not in self._known:
+                self._known[key] = joined(self._of_track(track))
+            found += [(span, track) for span in self._known[key]]
+        found += [(span, None) for span in joined(span for point in strays for span in self._of_stray(point))]
+        return found
+
+    def _of_track(self, track: Track) -> list[Span]:
         found: list[Span] = []
         for axis in self._axes:
             path = ground_path(track, self._plane, axis, image_size=self._size, model=self._model)
@@ -176,7 +174,7 @@ class _Finder:
             found.append((track.points[0].t_s, track.points[-1].t_s))
         return found
 
-    def of_stray(self, point: TrackPoint) -> list[Span]:
+    def _of_stray(self, point: TrackPoint) -> list[Span]:
         single = Track("", point.label, (point,))
         here = (point.t_s - STRAY_S, point.t_s + STRAY_S)
         for axis in self._axes:

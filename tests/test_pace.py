@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from etle.footage.reader import open_footage
 from etle.measure.ground import ground_plane_of
 from etle.measure.path import LaneAxis
 from etle.pace import FAST, FULL, Pace
+from etle.perception.boxes import within
+from etle.perception.detector import PartialLook
 from etle.pipeline import RecordingResult, process_recording
 from etle.rules.base import SignalTimeline
 from etle.site import load_site
-from etle.suspects import joined, on_road, road_mask, spans_to_see
-from etle.types import Detection, SignalInterval, SignalState
+from etle.suspects import Span, Suspects, joined, on_road, road_mask
+from etle.types import BoxPx, Detection, SignalInterval, SignalState
 from tests import synthetic
 from tests.synthetic import CARS, LANES, STOP_Y, Car, write_recording, write_site
 
@@ -39,10 +42,35 @@ class Counting(synthetic.ColourDetector):
         return super().detect(images)
 
 
+class InParts(Counting):
+    """Looks at parts as well: around what it is asked for, and at nothing that the edge of a part cuts."""
+
+    partial = 0
+
+    def detect_around(self, image: np.ndarray, boxes_px: Sequence[BoxPx]) -> PartialLook | None:
+        self.partial += 1
+        height, width = image.shape[:2]
+        parts, found = [], []
+        for x1, y1, x2, y2 in boxes_px:
+            left, top, right, bottom = max(0, int(x1) - 30), max(0, int(y1) - 30), int(x2) + 30, int(y2) + 30
+            part = np.zeros_like(image)
+            part[top:bottom, left:right] = image[top:bottom, left:right]
+            edges = (left + 1 * (left > 0), top + 1 * (top > 0), min(right - 1, width), min(bottom - 1, height))
+            inner = (float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3]))
+            new = [d for d in self._one(part) if within(d.box_px, inner) and d not in found]
+            parts.append(inner)
+            found += new
+        return PartialLook(found, parts)
+
+
+def run_with(detector: Counting, clip: Path, pace: Pace) -> RecordingResult:
+    tools = replace(synthetic.tools(), detector=detector, pace=pace)
+    return process_recording(clip, load_site(clip.with_name("site.yaml")), tools, start=START)
+
+
 def run(clip: Path, pace: Pace) -> tuple[RecordingResult, int]:
     detector = Counting()
-    tools = replace(synthetic.tools(), detector=detector, pace=pace)
-    return process_recording(clip, load_site(clip.with_name("site.yaml")), tools, start=START), detector.looks
+    return run_with(detector, clip, pace), detector.looks
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +127,27 @@ def test_evidence_has_masks_for_every_frame_it_shows(both: tuple[RecordingResult
         ]
         # the picture's last frames have no later look to be told from
         assert all(n >= full.analysis.frame_count - 5 for n in lacking)
+
+
+def test_parts_of_the_picture_are_enough(folder: Path, both: tuple[RecordingResult, RecordingResult, int]) -> None:
+    full, fast, _ = both
+    detector = InParts()
+    result = run_with(detector, folder / "crowd.mp4", FAST)
+    assert told(result) == told(full)
+    looks = result.analysis.looks
+    assert looks["parts"] == detector.partial > 100
+    # the whole is looked at where no sparse look says what else there is
+    assert looks["second"] < fast.analysis.looks["second"] / 2
+    for case in result.cases:  # the other vehicle is masked in every frame all the same
+        masks = json.loads(case.pictures["masks"][1])["frames"]
+        assert all(masks[str(n)]["masks"] for n in range(min(map(int, masks)) + 30, max(map(int, masks)) - 30))
+
+
+def test_parts_can_be_switched_off(folder: Path) -> None:
+    detector = InParts()
+    result = run_with(detector, folder / "crowd.mp4", replace(FAST, parts=False))
+    assert detector.partial == 0
+    assert result.analysis.looks["second"] > 0
 
 
 def test_far_fewer_looks_where_everybody_is_lawful(folder: Path) -> None:
@@ -158,7 +207,7 @@ def site(folder: Path) -> Any:
 class TestSuspects:
     """Sparse observations of a vehicle with exact motion."""
 
-    def spans(self, site: Any, kmh: float, at_line_s: float, every_s: float = 0.12, end_y: float = 60.0) -> list:
+    def spans(self, site: Any, kmh: float, at_line_s: float, every_s: float = 0.12, end_y: float = 60.0) -> list[Span]:
         plane = ground_plane_of(site.site, where="test")
         axes = [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m, "main") for lane in site.site.lanes]
         states = [("green", 0.0, 3.0), ("amber", 3.0, 6.0), ("red", 6.0, 12.0)]
@@ -172,17 +221,8 @@ class TestSuspects:
         for n in range(round(4.0 / every_s)):
             now = t + n * every_s
             tracker.update(n, now, detector.detect([synthetic.draw(now, (car,))])[0])
-        return spans_to_see(
-            tracker.finish(),
-            [],
-            site.site,
-            plane,
-            axes,
-            {"main": line},
-            "drawn",
-            lead_s=0.3,
-            tolerance_kmh=lambda v: 3.0,
-        )
+        suspects = Suspects(site.site, plane, axes, {"main": line}, "drawn", lead_s=0.3, tolerance_kmh=lambda v: 3.0)
+        return joined(span for span, _ in suspects.wants(tracker.finish(), []))
 
     @pytest.mark.parametrize("kmh", [20, 30, 40, 46])
     def test_lawful_speed_on_green_is_let_off(self, site: Any, kmh: float) -> None:

@@ -16,7 +16,7 @@ import enum
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import av
 import av.error
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from etle.errors import EvidenceError, StoreError
 from etle.evidence.chain import canonical_json
@@ -153,12 +154,20 @@ def masks_of_frame(
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A mask of one frame, what it masks there, and how that moves from frame to frame in one sense of time."""
+    """The masks of one frame, what they mask there, and how that moves from frame to frame in one sense of time."""
 
-    mask: Mask
-    box_px: BoxPx
-    step: BoxPx
-    """Change of the four edges a frame."""
+    masks: list[Mask]
+    kinds: NDArray[np.int64]
+    """Of each mask, by its place in :data:`_KINDS`."""
+    mask_px: NDArray[np.float64]
+    """N x 4."""
+    box_px: NDArray[np.float64]
+    """N x 4: of the objects."""
+    step_px: NDArray[np.float64]
+    """N x 4: change of the objects' edges a frame."""
+
+
+_KINDS = list(MaskKind)
 
 
 class _Masker:
@@ -166,7 +175,7 @@ class _Masker:
 
     def __init__(self, seen: Seen, track: Track, policy: RedactPolicy, size: tuple[int, int] | None) -> None:
         self._seen, self._track, self._policy, self._size = seen, track, policy, size
-        self._kept: dict[tuple[int, int], list[_Held]] = {}
+        self._kept: dict[tuple[int, int], _Held] = {}
 
     def of_frame(self, frame_index: int, faces: Sequence[BoxPx] = ()) -> list[Mask] | None:
         now = self._seen.at(frame_index)
@@ -174,50 +183,70 @@ class _Masker:
             return None
         track = self._track
         masks = masks_for(now, box_at(track, frame_index), track.label, self._policy, faces, size=self._size)
-        by_kind: dict[MaskKind, list[BoxPx]] = {}
-        for mask in masks:
-            by_kind.setdefault(mask.kind, []).append(mask.box_px)
-        for sense in (-1, 1):
-            for step in range(1, HOLD_FRAMES + 1):
-                for held in self._held(frame_index + sense * step, sense):
-                    a1, b1, a2, b2 = held.mask.box_px
-                    shift = held.step
-                    if any(shift):
-                        moved = _moved(held.box_px, shift, step)
-                        s1, t1, s2, t2 = (q - p for p, q in zip(held.box_px, moved, strict=True))
-                        x1, y1, x2, y2 = a1 + s1, b1 + t1, a2 + s2, b2 + t2
-                    else:
-                        x1, y1, x2, y2 = a1, b1, a2, b2
-                    there = (x1, y1, x2, y2)
-                    known = by_kind.setdefault(held.mask.kind, [])
-                    if not _among(there, known):
-                        box = (min(a1, x1), min(b1, y1), max(a2, x2), max(b2, y2))
-                        masks.append(replace(held.mask, box_px=box))
-                        known.append(box)
+        around = [
+            (self._held(frame_index + sense * step, sense), step)
+            for sense in (-1, 1)
+            for step in range(1, HOLD_FRAMES + 1)
+        ]
+        steps = np.concatenate([np.full(len(held.masks), step) for held, step in around])
+        if not len(steps):
+            return masks
+        boxes, shifts, painted = (
+            np.concatenate([getattr(held, name) for held, _ in around]) for name in ("box_px", "step_px", "mask_px")
+        )
+        kinds = np.concatenate([held.kinds for held, _ in around])
+        moved = boxes + steps[:, None] * shifts
+        moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 1)  # never inside out
+        there = np.where(np.any(shifts, axis=1, keepdims=True), painted + (moved - boxes), painted)
+        known_px = np.array([mask.box_px for mask in masks], np.float64).reshape(-1, 4)
+        known_kinds = np.array([_KINDS.index(mask.kind) for mask in masks], np.int64)
+        same: NDArray[np.bool_] = _same(there, known_px) & (kinds[:, None] == known_kinds[None, :])
+        held_masks = [mask for held, _ in around for mask in held.masks]
+        added: dict[MaskKind, list[BoxPx]] = {}
+        new = np.flatnonzero(np.count_nonzero(same, axis=1) == 0)
+        for n, (x1, y1, x2, y2) in zip(new.tolist(), there[new].tolist(), strict=True):
+            mask = held_masks[n]
+            known = added.setdefault(mask.kind, [])
+            if not _among((x1, y1, x2, y2), known):
+                a1, b1, a2, b2 = mask.box_px
+                box = (min(a1, x1), min(b1, y1), max(a2, x2), max(b2, y2))
+                masks.append(Mask(box, mask.kind, mask.behind))
+                known.append(box)
         return masks
 
-    def _held(self, frame_index: int, sense: int) -> list[_Held]:
+    def _held(self, frame_index: int, sense: int) -> _Held:
         """Masks of a neighbouring frame, and how their objects go on from there against ``sense``."""
         key = (frame_index, sense)
         if key not in self._kept:
-            found: list[_Held] = []
+            masks: list[Mask] = []
+            boxes: list[BoxPx] = []
+            steps: list[BoxPx] = []
             seen = self._seen.at(frame_index) or []
             earlier = self._seen.at(frame_index + sense) or []
             accused = box_at(self._track, frame_index)
-            for n, detection in enumerate(seen):
+            plates = [d for d in seen if d.label == PLATE_LABEL]
+            for detection in seen:
                 step = _motion(detection, earlier)
-                rest = [d for k, d in enumerate(seen) if k != n and d.label == PLATE_LABEL]
+                rest = [d for d in plates if d is not detection]
                 for mask in masks_for([detection, *rest], accused, self._track.label, self._policy, size=self._size):
                     if _inside(mask.box_px, _grown(detection.box_px)):  # else of a plate beside it, which has its turn
-                        found.append(_Held(mask, detection.box_px, step))
+                        masks.append(mask)
+                        boxes.append(detection.box_px)
+                        steps.append(step)
             if len(self._kept) > 8 * HOLD_FRAMES:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = found
+            self._kept[key] = _Held(
+                masks,
+                np.array([_KINDS.index(mask.kind) for mask in masks], np.int64),
+                np.array([mask.box_px for mask in masks], np.float64).reshape(-1, 4),
+                np.array(boxes, np.float64).reshape(-1, 4),
+                np.array(steps, np.float64).reshape(-1, 4),
+            )
         return self._kept[key]
 
 
 def _among(box: BoxPx, known: Sequence[BoxPx]) -> bool:
-    """Whether a box shows the same as one of others; written out, because most of the time goes here."""
+    """Whether a box shows the same as one of others; written out, because much of the time goes here."""
     x1, y1, x2, y2 = box
     area = (x2 - x1) * (y2 - y1)
     for a1, b1, a2, b2 in known:
@@ -230,6 +259,15 @@ def _among(box: BoxPx, known: Sequence[BoxPx]) -> bool:
     return False
 
 
+def _same(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of N boxes show the same object as which of M others: N x M."""
+    side = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    inside = np.where((side > 0).all(axis=2), side[..., 0] * side[..., 1], 0.0)
+    area_a, area_b = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (a, b))
+    least = SAME_OBJECT_IOU * (area_a[:, None] + area_b[None, :] - inside)
+    return np.asarray((inside > 0) & (inside >= least), np.bool_)
+
+
 def _motion(detection: Detection, earlier: Sequence[Detection]) -> BoxPx:
     """How an object's edges move from one frame to the next, from where it was in the frame before."""
     same = max(
@@ -239,12 +277,6 @@ def _motion(detection: Detection, earlier: Sequence[Detection]) -> BoxPx:
         return (0.0, 0.0, 0.0, 0.0)
     x1, y1, x2, y2 = (v - w for v, w in zip(detection.box_px, same.box_px, strict=True))
     return x1, y1, x2, y2
-
-
-def _moved(box: BoxPx, step: BoxPx, steps: int) -> BoxPx:
-    """A box some frames on, if it goes on as it did; never inside out."""
-    x1, y1, x2, y2 = (v + steps * d for v, d in zip(box, step, strict=True))
-    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
 def masks_for(

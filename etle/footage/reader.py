@@ -13,6 +13,7 @@ import errno
 import functools
 import hashlib
 import itertools
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -211,7 +212,7 @@ class RawFrame:
 
     def image(self) -> Image:
         """The whole picture: BGR uint8, height x width x 3, as displayed."""
-        return self._orientation.apply(np.asarray(self._picture.to_ndarray(format="bgr24"), dtype=np.uint8))
+        return self._orientation.apply(_to_bgr(self._picture))
 
     def frame(self) -> Frame:
         """The frame with its picture converted."""
@@ -251,10 +252,26 @@ class RawFrame:
             lines[: values.shape[0], : values.shape[1]] = values
             plane.update(lines.tobytes())
         part.colorspace, part.color_range = source.colorspace, source.color_range
-        return np.asarray(part.to_ndarray(format="bgr24"), dtype=np.uint8)
+        return _to_bgr(part)
 
 
 _PLANAR = ("yuv420p", "yuvj420p")
+
+
+class _Converter(threading.local):
+    """FFmpeg's converter of pixel formats, set up once for a thread."""
+
+    def __init__(self) -> None:
+        self.reformatter = VideoReformatter()
+
+
+_CONVERTER = _Converter()
+
+
+def _to_bgr(picture: av.VideoFrame) -> Image:
+    # threads of its own, which it starts for every picture unless told not to, cost it three times the work itself
+    converted = _CONVERTER.reformatter.reformat(picture, format="bgr24", threads=1)
+    return np.asarray(converted.to_ndarray(), dtype=np.uint8)
 
 
 def _plane(picture: av.VideoFrame, number: int) -> Image:

@@ -54,6 +54,11 @@ def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(side[:, 0] * side[:, 1], dtype=np.float64)
 
 
+def within(inner: BoxPx, outer: BoxPx) -> bool:
+    """Whether a box lies wholly in another."""
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
+
+
 def merge_vehicle_boxes(detections: Sequence[Detection], *, iou: float = SAME_VEHICLE_IOU) -> list[Detection]:
     """Keep one box where a detector names one vehicle twice (car and truck, bus and truck ...).
 

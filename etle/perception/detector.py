@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from etle.types import Detection, Image
+from etle.types import BoxPx, Detection, Image
 
 
 class Detector(Protocol):
@@ -26,5 +27,32 @@ class Detector(Protocol):
 
         Returns:
             One list for each picture, boxes in that picture's own pixels, best score first.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartialLook:
+    """What a detector saw in some parts of a picture."""
+
+    detections: list[Detection]
+    """Boxes in the picture's own pixels; none that the edge of a part cuts."""
+    parts_px: list[BoxPx]
+    """Where that is as good as a look at the whole picture: what lies in one of these was seen if it is there."""
+
+
+@runtime_checkable
+class PartDetector(Detector, Protocol):
+    """A detector that can look at parts of a picture alone, at the scale of a look at the whole."""
+
+    def detect_around(self, image: Image, boxes_px: Sequence[BoxPx]) -> PartialLook | None:
+        """Find objects around some boxes.
+
+        Args:
+            image: BGR uint8, H x W x 3.
+            boxes_px: What must lie well within the parts looked at.
+
+        Returns:
+            None where looking at parts would take hardly less than looking at the whole.
         """
         ...

@@ -3,6 +3,9 @@ import hashlib
 import random
 
 import pytest
+import rfc8785
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from etle.evidence import chain as c
 
@@ -41,6 +44,24 @@ def test_one_value_has_one_form() -> None:
 def test_what_is_not_json_is_refused(value: object) -> None:
     with pytest.raises(ValueError):
         c.canonical_json({"a": value})
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([0.0, -0.0, 1e-4, 9.9e-5, 1e15, 1e16, 1e21, 2.5, 1e-7, 123456.789])
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(_JSON)
+@settings(max_examples=300, deadline=None)
+def test_canonical_json_is_byte_for_byte_that_of_the_rfc8785_package(value: object) -> None:
+    assert c.canonical_json(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
 
 
 def make(count: int, chain: str = "jambi") -> list[c.Link]:

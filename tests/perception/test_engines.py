@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etle.errors import MissingExtraError, ModelError
-from etle.perception.boxes import iou_matrix
+from etle.perception.boxes import iou_matrix, within
+from etle.perception.detector import PartDetector
 from etle.perception.engines import load_detector
 from etle.perception.engines.export import export_model
 from etle.perception.engines.yolo import anchors, input_hw, letterbox, to_tensor
 from etle.perception.weights import ModelFile, describe_model, read_manifest, resolve_model
 from etle.settings import Settings
-from etle.types import Detection, Image
+from etle.types import VEHICLE_LABELS, Detection, Image
 
 from .conftest import INPUT_HW, MakeNetwork
 
@@ -270,6 +271,44 @@ def test_bundled_detector_finds_the_same_in_every_engine(repository: Path) -> No
             assert np.array([one.box_px for one in found]) == pytest.approx(
                 np.array([one.box_px for one in expected]), abs=0.1
             )
+
+
+def test_bundled_detector_sees_the_same_in_a_part(repository: Path) -> None:
+    """A look around one vehicle: it stands where the whole picture shows it; nothing that the part cuts is told."""
+    model = resolve_model(Path("etle-detector-2"), Settings(_env_file=None))  # type: ignore[call-arg]
+    detector = load_detector(model, score=0.25, threads=1)
+    assert isinstance(detector, PartDetector)
+    off = []
+    for frame in _sample_frames(repository):
+        [whole] = detector.detect([frame])
+        for one in whole:
+            if one.label not in VEHICLE_LABELS or one.score < 0.5:
+                continue
+            look = detector.detect_around(frame, [one.box_px])
+            if look is None:  # it fills the picture
+                continue
+            [part] = look.parts_px
+            assert within(one.box_px, part)
+            assert all(within(found.box_px, part) for found in look.detections)
+            overlap = iou_matrix(np.array([one.box_px]), np.array([found.box_px for found in look.detections]))[0]
+            assert overlap.max() > 0.9
+            off.append(np.abs(np.subtract(look.detections[int(overlap.argmax())].box_px, one.box_px)))
+    assert len(off) >= 5
+    assert np.median(off) < 1.0
+
+
+def test_what_is_wanted_everywhere_is_looked_for_in_the_whole(repository: Path) -> None:
+    model = resolve_model(Path("etle-detector-2"), Settings(_env_file=None))  # type: ignore[call-arg]
+    detector = load_detector(model, score=0.25, threads=1)
+    assert isinstance(detector, PartDetector)
+    [frame, _] = _sample_frames(repository)
+    height, width = frame.shape[:2]
+    assert detector.detect_around(frame, [(0.0, 0.0, float(width), float(height))]) is None
+    corners = [(0.0, 0.0, 40.0, 40.0), (width - 40.0, height - 40.0, float(width), float(height))]
+    look = detector.detect_around(frame, corners)
+    assert look is not None
+    first, second = sorted(look.parts_px)
+    assert (first[0], first[1], second[2], second[3]) == pytest.approx((0, 0, width, height), abs=1e-6)
 
 
 def test_bundled_detector_finds_plates_on_vehicles_cut_out(repository: Path) -> None:

@@ -7,8 +7,9 @@ output is B x (4 + classes) x A: centre x, centre y, width, height in pixels of 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etle.errors import ModelError
-from etle.perception.boxes import merge_riders, merge_vehicle_boxes
+from etle.perception.boxes import merge_riders, merge_vehicle_boxes, within
+from etle.perception.detector import PartialLook
 from etle.perception.weights import ModelFile
 from etle.types import BoxPx, Detection, Image
 
@@ -24,6 +26,13 @@ STRIDE_PX = 32
 """Coarsest stride of the head: a dynamic input's sides must be multiples of it."""
 MAX_DETECTIONS = 300
 """Per picture; the value Ultralytics uses."""
+AROUND_PX = 64
+"""Surroundings of what is looked at by itself, pixels of the network's input: twice the coarsest stride."""
+EDGE_PX = 8
+"""What lies nearer to the edge of a part than this may be cut by it."""
+PARTS_WORTH = 0.7
+"""Parts larger than this share of the picture are not worth it."""
+JOIN_WORTH = 1.1
 _PAD_GREY = 114
 _LARGEST_BATCH = 8  # bounds memory; on a CPU a larger batch gains nothing
 
@@ -67,6 +76,42 @@ class Letterbox:
         scale = np.array([self.scale_x, self.scale_y] * 2, dtype=np.float64)
         limit = np.array([width, height] * 2, dtype=np.float64)
         return np.clip((boxes - offset) / scale, 0.0, limit)
+
+    def to_input(self, box_px: BoxPx) -> BoxPx:
+        """Map a box from the picture to the network's input."""
+        x1, y1, x2, y2 = box_px
+        return (
+            x1 * self.scale_x + self.pad_left_px,
+            y1 * self.scale_y + self.pad_top_px,
+            x2 * self.scale_x + self.pad_left_px,
+            y2 * self.scale_y + self.pad_top_px,
+        )
+
+
+def _parts(boxes: Sequence[BoxPx], target_hw: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Parts of the input that hold boxes with their surroundings, joined where one part costs no more than two."""
+    height, width = target_hw
+    parts = []
+    for x1, y1, x2, y2 in boxes:
+        left, top = (max(0, int((v - AROUND_PX) // STRIDE_PX) * STRIDE_PX) for v in (x1, y1))
+        right = min(width, _ceil_to_stride(int(x2 + AROUND_PX + 1)))
+        bottom = min(height, _ceil_to_stride(int(y2 + AROUND_PX + 1)))
+        if right > left and bottom > top:
+            parts.append((left, top, right, bottom))
+    joined = True
+    while joined:
+        joined = False
+        for a, b in itertools.combinations(parts, 2):
+            both = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+            if _pixels(both) <= JOIN_WORTH * (_pixels(a) + _pixels(b)):
+                parts = [part for part in parts if part not in (a, b)] + [both]
+                joined = True
+                break
+    return parts
+
+
+def _pixels(part: tuple[int, int, int, int]) -> int:
+    return (part[2] - part[0]) * (part[3] - part[1])
 
 
 def input_hw(picture_hw: tuple[int, int], size_px: int, fixed_hw: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -218,6 +263,39 @@ class YoloDetector:
                     found = decode(output, mapping, self._model, score=self._score, iou=self._iou)
                     results[index] = merge_vehicle_boxes(merge_riders(found) if self._model.riders_apart else found)
         return results
+
+    def detect_around(self, image: Image, boxes_px: Sequence[BoxPx]) -> PartialLook | None:
+        """Find objects around some boxes; see :meth:`etle.perception.detector.PartDetector.detect_around`.
+
+        Parts begin and end on multiples of the network's coarsest stride, so that it sees the pixels it sees in the
+        whole picture; what is farther away than :data:`AROUND_PX` is not among what it judges by.
+        """
+        if self._runner.fixed_hw is not None or self._runner.fixed_batch not in (None, 1):
+            return None
+        check_image(image)
+        target = input_hw((int(image.shape[0]), int(image.shape[1])), self._size_px)
+        picture, mapping = letterbox(image, target)
+        parts = _parts([mapping.to_input(box) for box in boxes_px], target)
+        if sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in parts) > PARTS_WORTH * target[0] * target[1]:
+            return None
+        found: list[Detection] = []
+        trusted: list[BoxPx] = []
+        for x1, y1, x2, y2 in parts:
+            own = replace(mapping, pad_left_px=mapping.pad_left_px - x1, pad_top_px=mapping.pad_top_px - y1)
+            [output] = self._run(to_tensor([picture[y1:y2, x1:x2]]))
+            seen = decode(output, own, self._model, score=self._score, iou=self._iou)
+            seen = merge_vehicle_boxes(merge_riders(seen) if self._model.riders_apart else seen)
+            # an edge of the part that is none of the picture cuts what stands there
+            inner = (
+                x1 + EDGE_PX * (x1 > 0),
+                y1 + EDGE_PX * (y1 > 0),
+                x2 - EDGE_PX * (x2 < target[1]),
+                y2 - EDGE_PX * (y2 < target[0]),
+            )
+            area = mapping.to_picture(np.array([inner], np.float64))[0].tolist()
+            trusted.append((area[0], area[1], area[2], area[3]))
+            found += [d for d in seen if within(d.box_px, trusted[-1])]
+        return PartialLook(found, trusted)
 
     def _run(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network in batches it accepts and check the shape of what comes back."""

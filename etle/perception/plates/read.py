@@ -31,6 +31,8 @@ class ReadOptions:
     Measured on the rendered footage: at 360 the detector cuts off suffixes, above 450 only the time grows."""
     max_scale: float = 4.0
     """Largest enlargement for the text detector."""
+    crop_width_px: float = 480.0
+    """A plate's crop is brought to this width for the text detector."""
     row_height_px: int = 96
     """A row is enlarged to this height before the recogniser scales it to its own 64 px."""
     sharpen: float = 0.8
@@ -388,7 +390,9 @@ def read_image(
     if crop and not search:
         return _verdict(name, list(_strip_looks(pixels, reader, grammar, options)), grammar, min_confidence)
     looks: list[tuple[float, CharReading]] = []
-    scaled = search_scale(width, height, target_width_px=480.0 if crop else 1280.0, max_scale=4.0 if crop else 2.0)
+    scaled = search_scale(
+        width, height, target_width_px=options.crop_width_px if crop else 1280.0, max_scale=4.0 if crop else 2.0
+    )
     found = plate_rows(reader.find_text(enlarge(pixels, scaled)), grammar)[:3]
     rows = [TextRow(r.text, r.confidence, tuple(_scaled(b, 1 / scaled) for b in r.boxes_px)) for r in found]
     looks += [(penalty, reading) for penalty, reading, _ in _read_rows(pixels, rows, reader, grammar, options)]
@@ -399,8 +403,9 @@ def read_image(
     return _verdict(name, looks, grammar, min_confidence)
 
 
-STRIPS = 2
-"""Rows of characters tried in a crop."""
+STRIPS = 1
+"""Rows of characters tried in a crop: of 86 real crops EasyOCR read 28 so, 27 with a second one, which costs as much
+again."""
 
 
 def _strip_looks(
