@@ -167,6 +167,19 @@ class _Held:
     """N x 4: change of the objects' edges a frame."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """What stands in one frame, and what of it is masked."""
+
+    masks: list[Mask]
+    kinds: NDArray[np.int64]
+    mask_px: NDArray[np.float64]
+    of: NDArray[np.int64]
+    """The object that each mask is of."""
+    object_px: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
 _KINDS = list(MaskKind)
 
 
@@ -176,6 +189,7 @@ class _Masker:
     def __init__(self, seen: Seen, track: Track, policy: RedactPolicy, size: tuple[int, int] | None) -> None:
         self._seen, self._track, self._policy, self._size = seen, track, policy, size
         self._kept: dict[tuple[int, int], _Held] = {}
+        self._known: dict[int, _Objects] = {}
 
     def of_frame(self, frame_index: int, faces: Sequence[BoxPx] = ()) -> list[Mask] | None:
         now = self._seen.at(frame_index)
@@ -200,7 +214,7 @@ class _Masker:
         there = np.where(np.any(shifts, axis=1, keepdims=True), painted + (moved - boxes), painted)
         known_px = np.array([mask.box_px for mask in masks], np.float64).reshape(-1, 4)
         known_kinds = np.array([_KINDS.index(mask.kind) for mask in masks], np.int64)
-        same: NDArray[np.bool_] = _same(there, known_px) & (kinds[:, None] == known_kinds[None, :])
+        same = (_iou(there, known_px) >= SAME_OBJECT_IOU) & (kinds[:, None] == known_kinds[None, :])
         held_masks = [mask for held, _ in around for mask in held.masks]
         added: dict[MaskKind, list[BoxPx]] = {}
         new = np.flatnonzero(np.count_nonzero(same, axis=1) == 0)
@@ -218,31 +232,48 @@ class _Masker:
         """Masks of a neighbouring frame, and how their objects go on from there against ``sense``."""
         key = (frame_index, sense)
         if key not in self._kept:
+            now, earlier = self._objects(frame_index), self._objects(frame_index + sense)
+            steps = np.zeros_like(now.object_px)
+            if len(steps) and len(earlier.object_px):
+                overlap = _iou(now.object_px, earlier.object_px)
+                overlap[now.labels[:, None] != earlier.labels[None, :]] = 0.0
+                best = overlap.argmax(axis=1)
+                known = overlap[np.arange(len(best)), best] >= SAME_OBJECT_IOU
+                steps[known] = (now.object_px - earlier.object_px[best])[known]
+            _forget(self._kept)
+            self._kept[key] = _Held(now.masks, now.kinds, now.mask_px, now.object_px[now.of], steps[now.of])
+        return self._kept[key]
+
+    def _objects(self, frame_index: int) -> _Objects:
+        """What is masked in a frame and for which object."""
+        if frame_index not in self._known:
             masks: list[Mask] = []
-            boxes: list[BoxPx] = []
-            steps: list[BoxPx] = []
+            of: list[int] = []
             seen = self._seen.at(frame_index) or []
-            earlier = self._seen.at(frame_index + sense) or []
             accused = box_at(self._track, frame_index)
             plates = [d for d in seen if d.label == PLATE_LABEL]
-            for detection in seen:
-                step = _motion(detection, earlier)
+            for number, detection in enumerate(seen):
                 rest = [d for d in plates if d is not detection]
                 for mask in masks_for([detection, *rest], accused, self._track.label, self._policy, size=self._size):
                     if _inside(mask.box_px, _grown(detection.box_px)):  # else of a plate beside it, which has its turn
                         masks.append(mask)
-                        boxes.append(detection.box_px)
-                        steps.append(step)
-            if len(self._kept) > 8 * HOLD_FRAMES:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = _Held(
+                        of.append(number)
+            _forget(self._known)
+            self._known[frame_index] = _Objects(
                 masks,
                 np.array([_KINDS.index(mask.kind) for mask in masks], np.int64),
                 np.array([mask.box_px for mask in masks], np.float64).reshape(-1, 4),
-                np.array(boxes, np.float64).reshape(-1, 4),
-                np.array(steps, np.float64).reshape(-1, 4),
+                np.array(of, np.int64),
+                np.array([d.box_px for d in seen], np.float64).reshape(-1, 4),
+                np.array([LABELS.index(d.label) for d in seen], np.int64),
             )
-        return self._kept[key]
+        return self._known[frame_index]
+
+
+def _forget(kept: dict[Any, Any]) -> None:
+    """Keep no more than the frames around one need."""
+    if len(kept) > 8 * HOLD_FRAMES:
+        kept.pop(next(iter(kept)))
 
 
 def _among(box: BoxPx, known: Sequence[BoxPx]) -> bool:
@@ -259,24 +290,13 @@ def _among(box: BoxPx, known: Sequence[BoxPx]) -> bool:
     return False
 
 
-def _same(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of N boxes show the same object as which of M others: N x M."""
+def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of N boxes with M others: N x M."""
     side = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     inside = np.where((side > 0).all(axis=2), side[..., 0] * side[..., 1], 0.0)
     area_a, area_b = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (a, b))
-    least = SAME_OBJECT_IOU * (area_a[:, None] + area_b[None, :] - inside)
-    return np.asarray((inside > 0) & (inside >= least), np.bool_)
-
-
-def _motion(detection: Detection, earlier: Sequence[Detection]) -> BoxPx:
-    """How an object's edges move from one frame to the next, from where it was in the frame before."""
-    same = max(
-        (d for d in earlier if d.label == detection.label), key=lambda d: iou(d.box_px, detection.box_px), default=None
-    )
-    if same is None or iou(same.box_px, detection.box_px) < SAME_OBJECT_IOU:
-        return (0.0, 0.0, 0.0, 0.0)
-    x1, y1, x2, y2 = (v - w for v, w in zip(detection.box_px, same.box_px, strict=True))
-    return x1, y1, x2, y2
+    both = area_a[:, None] + area_b[None, :] - inside
+    return np.asarray(np.divide(inside, both, out=np.zeros_like(inside), where=inside > 0), np.float64)
 
 
 def masks_for(
