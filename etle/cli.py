@@ -577,8 +577,11 @@ def bench(
     ],
     site: Annotated[Path | None, typer.Option("--site", help="Site file, for recordings.")] = None,
     ways: Annotated[
-        str, typer.Option("--ways", help="Comma-separated: decode, fast, full, loop, loop-openvino.")
-    ] = "decode,fast,full,loop,loop-openvino",
+        str,
+        typer.Option(
+            "--ways", help="Comma-separated: decode, fast, full, loop, loop-sparing, loop-track, loop-openvino."
+        ),
+    ] = "decode,fast,full,loop,loop-sparing,loop-openvino",
     seconds: Annotated[
         float | None, typer.Option("--loop-seconds", min=1, help="The plain loops stop after so much of a recording.")
     ] = None,
@@ -613,7 +616,17 @@ def bench(
             save(document, file)  # after each, so that a run that is stopped leaves what it has
     if json_lines:
         return
-    table = Table("recording", "way", "frames/s", "CPU s per video s", "x decoding", "loop / it", "MiB", "cases")
+    table = Table(
+        "recording",
+        "way",
+        "frames/s",
+        "CPU s per video s",
+        "x decoding",
+        "loop / it",
+        "sparing loop / it",
+        "MiB",
+        "cases",
+    )
     for entry in (*document["recordings"], *document["all"]):
         table.add_row(
             Path(entry["file"]).stem,
@@ -622,6 +635,7 @@ def bench(
             f"{entry['cpu_s_per_video_s']:.3f}",
             "-" if entry["to_decode"] is None else f"{entry['to_decode']:.1f}",
             "-" if entry["loop_to_it"] is None else f"{entry['loop_to_it']:.1f}",
+            "-" if entry["sparing_to_it"] is None else f"{entry['sparing_to_it']:.1f}",
             f"{entry['peak_memory_mib']:.0f}",
             "-" if entry.get("cases") is None else str(entry["cases"]),
         )

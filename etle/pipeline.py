@@ -117,6 +117,7 @@ PLATE_SHARE = 0.75
 """Plates are read where a vehicle is at least 0.8 times as wide as it is ever seen; with some room for what that is."""
 REATTACHED_S = 0.3
 """A track that was lost for less than this and found where it was expected is not in doubt."""
+WIDTH_STEP_PX = 8
 PLATE_AGREEING = 4
 """So many readings that all say the same end the reading of a track early."""
 JPEG_QUALITY = 92
@@ -1060,7 +1061,8 @@ def _read_track(
     readings: list[PlateReading] = []
     sure = plate_reader.accept if isinstance(plate_reader, CropReader) else None
     verdict = vote(readings, grammar, sure=sure, vehicle_label=track.label)
-    for point in sorted(points, key=lambda p: p.box_px[0] - p.box_px[2]):
+    # in steps, so that the order of views that are as good as equal does not hang on parts of a pixel
+    for point in sorted(points, key=lambda p: (-((p.box_px[2] - p.box_px[0]) // WIDTH_STEP_PX), p.t_s)):
         image = frames[point.frame_index].image
         readings += read_plate(
             image, point.box_px, point.frame_index, point.t_s, plate_reader, grammar, label=track.label

@@ -18,7 +18,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import yaml
 
 from etle.errors import InputError, MissingExtraError, ModelError
 from etle.footage.reader import open_footage, open_stream
-from etle.pace import Pace
+from etle.pace import FAST, FULL, Pace
 from etle.perception.offline import import_openvino, import_ultralytics
 from etle.perception.weights import ModelFile, resolve_model
 from etle.settings import Settings
@@ -38,13 +38,29 @@ WAYS: dict[Way, str] = {
     "decode": "every picture decoded, none converted or looked at",
     "fast": "this program at the fast pace: cases with plates, pictures and masks; short of writing them",
     "full": "the same at the full pace",
+    "fast-whole": "the fast pace, second looks at whole pictures",
+    "fast-ungated": "the fast pace without the motion gate",
+    "fast-precise": "the fast pace, sparse looks in single precision",
+    "fast-dense": "the fast pace, sparse looks at every frame",
     "loop": "cv2.VideoCapture, Ultralytics track (ByteTrack, 640 px) on every frame, the same weights by ONNX Runtime; "
-    "EasyOCR on the plates of tracked vehicles from 40 px on, each vehicle at most every 10th frame",
-    "loop-openvino": "the same loop, weights by OpenVINO",
+    "EasyOCR on the plate of every tracked vehicle in every frame, from 40 px on",
+    "loop-sparing": "the same loop, each vehicle's plate read at most every 10th frame",
+    "loop-track": "the same loop without reading plates",
+    "loop-openvino": "the loop that reads sparingly, weights by OpenVINO",
 }
-LOOPS = ("loop", "loop-openvino")
-PLATE_PX, PLATE_EVERY = 40, 10
-"""What the plain loops read: kinder to them than every plate in every frame."""
+PACES: dict[Way, Pace] = {
+    "fast": FAST,
+    "full": FULL,
+    "fast-whole": replace(FAST, parts=False),
+    "fast-ungated": replace(FAST, motion_gate=False),
+    "fast-precise": replace(FAST, coarse_engine=False),
+    "fast-dense": replace(FAST, look_every_s=0.0),
+}
+"""This program with all its savings, with none, and with each of them left out."""
+LOOPS: dict[Way, int | None] = {"loop": 1, "loop-sparing": 10, "loop-track": None, "loop-openvino": 10}
+"""The plain loops, and after how many frames each reads a vehicle's plate again; None: never."""
+PLATE_PX = 40
+"""Narrower plates no loop reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +100,7 @@ def measure(task: Task) -> dict[str, Any]:
         ``way``, ``file``, ``frames``, ``video_s``, ``cpu_s``, ``wall_s``, ``frames_per_s``, ``cpu_s_per_video_s``,
         ``peak_memory_mib`` and, by way, ``cases``, ``looks``, ``vehicles``, ``plates_read``.
     """
-    run = {"decode": _decode, "loop": _loop, "loop-openvino": _loop}.get(task.way, _ours)
+    run = _decode if task.way == "decode" else _loop if task.way in LOOPS else _ours
     row = {"way": task.way, "file": str(task.clip), **run(task)}
     video_s = max(row["video_s"], 1e-9)
     row["frames_per_s"] = row["frames"] / max(row["wall_s"], 1e-9)
@@ -94,13 +110,22 @@ def measure(task: Task) -> dict[str, Any]:
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with ``to_decode`` (times decoding alone) and ``loop_to_it`` (how many times as much the loop takes)."""
+    """The rows with ``to_decode`` (times decoding alone), ``loop_to_it`` and ``sparing_to_it`` (how many times as much
+    the plain loop takes, and the one that reads sparingly).
+    """
     rates = {(row["file"], row["way"]): row["cpu_s_per_video_s"] for row in rows}
     found = []
     for row in rows:
         own = max(row["cpu_s_per_video_s"], 1e-9)
-        decode, loop = rates.get((row["file"], "decode")), rates.get((row["file"], "loop"))
-        found.append(row | {"to_decode": own / decode if decode else None, "loop_to_it": loop / own if loop else None})
+        decode, loop, sparing = (rates.get((row["file"], way)) for way in ("decode", "loop", "loop-sparing"))
+        found.append(
+            row
+            | {
+                "to_decode": own / decode if decode else None,
+                "loop_to_it": loop / own if loop else None,
+                "sparing_to_it": sparing / own if sparing else None,
+            }
+        )
     return found
 
 
@@ -120,7 +145,7 @@ def report(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 "wall_s": sum(row["wall_s"] for row in own),
                 "cpu_s_per_video_s": cpu_s / max(video_s, 1e-9),
                 "peak_memory_mib": max(row["peak_memory_mib"] for row in own),
-                "cases": sum(row.get("cases") or 0 for row in own) if way in ("fast", "full") else None,
+                "cases": sum(row.get("cases") or 0 for row in own) if way in PACES else None,
             }
         )
     return {
@@ -208,7 +233,7 @@ def _ours(task: Task) -> dict[str, Any]:
 
     row: dict[str, Any] = {}
     loaded = load_site(task.site)
-    tools = build_tools(Settings(), task.model, threads=1, pace=Pace.of("full" if task.way == "full" else "fast"))
+    tools = build_tools(Settings(), task.model, threads=1, pace=PACES[task.way])
     tools.plate_reader()
     tools.second_reader()
     with _clock(row):
@@ -244,7 +269,7 @@ def _loop(task: Task) -> dict[str, Any]:
     weights = str(weights_directory())
     row: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="etle-bench-") as scratch:
-        path = model.path if task.way == "loop" else _for_ultralytics(model, Path(scratch))
+        path = _for_ultralytics(model, Path(scratch)) if task.way == "loop-openvino" else model.path
         network = import_ultralytics().YOLO(str(path), task="detect")
         reader = easyocr.Reader(
             ["en"],
@@ -256,6 +281,7 @@ def _loop(task: Task) -> dict[str, Any]:
         )
         options: dict[str, Any] = {"persist": True, "tracker": "bytetrack.yaml", "imgsz": 640, "verbose": False}
         capture = cv2.VideoCapture(str(task.clip))
+        every = LOOPS[task.way]
         read: dict[int, list[str]] = {}
         looked: dict[int, int] = {}
         frames, last_s = 0, 0.0
@@ -268,12 +294,12 @@ def _loop(task: Task) -> dict[str, Any]:
                 ids = found.id.int().tolist() if found.id is not None else []
                 boxes = found.xyxy.tolist()
                 for (x1, y1, x2, y2), name in zip(boxes, names, strict=True):
-                    if name != "licence_plate" or x2 - x1 < PLATE_PX:
+                    if every is None or name != "licence_plate" or x2 - x1 < PLATE_PX:
                         continue
                     middle = ((x1 + x2) / 2, (y1 + y2) / 2)
                     for box, label, number in zip(boxes, names, ids, strict=False):
                         inside = box[0] <= middle[0] <= box[2] and box[1] <= middle[1] <= box[3]
-                        if label in VEHICLE_LABELS and inside and frames - looked.get(number, -99) >= PLATE_EVERY:
+                        if label in VEHICLE_LABELS and inside and frames - looked.get(number, -every) >= every:
                             looked[number] = frames
                             crop = picture[int(y1) : int(y2) + 1, int(x1) : int(x2) + 1]
                             read.setdefault(number, []).extend(text for _, text, _ in reader.readtext(crop))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from etle.batch.bench import Task, measure, ratios, report, save
+from etle.batch.bench import LOOPS, PACES, WAYS, Task, measure, ratios, report, save
 from etle.errors import InputError
 from tests.synthetic import write_recording
 
@@ -30,6 +30,13 @@ def test_ratios_are_to_the_same_recording() -> None:
     assert [r["to_decode"] for r in found] == [1.0, 4.0, 1.0, 80.0]
     # eight processor seconds a second against 0.4
     assert [r["loop_to_it"] for r in found] == [80.0, 20.0, None, 1.0]
+    assert [r["sparing_to_it"] for r in found] == [None] * 4
+    found = ratios([*rows, row("loop-sparing", "a", 20.0, 5.0)])
+    assert [r["sparing_to_it"] for r in found] == [40.0, 10.0, None, 0.5, 1.0]
+
+
+def test_every_way_is_described_and_can_be_run() -> None:
+    assert set(WAYS) == {"decode", *PACES, *LOOPS}
 
 
 def test_the_sum_over_recordings_weighs_by_time() -> None:
