@@ -37,6 +37,8 @@ class ReadOptions:
     """A row is enlarged to this height before the recogniser scales it to its own 64 px."""
     sharpen: float = 0.8
     """Strength of the unsharp mask (radius one source pixel) on enlarged rows; 0 switches it off."""
+    looks: int = 5
+    """Looks at a row, at most."""
     rows_tried: int = 2
     """Rows that may be plates looked at closely in one region."""
 
@@ -209,11 +211,11 @@ def _read_rows(
     reader: TextReader,
     grammar: PlateGrammar,
     options: ReadOptions,
-    ways: Sequence[tuple[float, float]] = _LOOKS,
+    looks: int | None = None,
 ) -> Iterator[tuple[float, CharReading, TextRow]]:
     """Penalty, reading and row for every look at every row; penalty infinite where it is no plate."""
     for row in rows:
-        for across, up in ways:
+        for across, up in _LOOKS[: looks or options.looks]:
             parts = [_crop(image, box, across, up) for box in row.boxes_px]
             if any(min(part.shape[:2]) < 4 for part in parts):
                 continue
@@ -425,7 +427,7 @@ def _strip_looks(
         height, width = crop.shape[:2]
         rows.append((crop, TextRow("", 0.0, ((0.0, 0.0, float(width), 0.75 * height),))))
     for plate, row in rows:
-        for penalty, reading, _ in _read_rows(plate, [row], reader, grammar, options, _LOOKS[:3]):
+        for penalty, reading, _ in _read_rows(plate, [row], reader, grammar, options, min(3, options.looks)):
             yield penalty, reading
             if penalty < GOOD:
                 return
