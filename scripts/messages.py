@@ -25,6 +25,7 @@ AREAS = (
     ("owner", re.compile(r"(templates/|pages/)?(owner|portal)(?![a-z])")),
     ("board", re.compile(r"(templates/|pages/)?board(?![a-z])")),
     ("complaints", re.compile(r"(templates/|pages/)?complaints?(?![a-z])")),
+    ("administration", re.compile(r"(templates/|pages/)?administration(?![a-z])")),
     ("account", re.compile(r"(templates/|pages/)?(account|auth|login|security|totp|users)(?![a-z])")),
     ("desk", re.compile("")),
 )

@@ -152,15 +152,18 @@ def listed(
     *,
     where: str,
     pictures: Sequence[str] = (),
+    searched: bool = False,
     purpose: str | None = None,
     now: datetime | None = None,
 ) -> None:
     """Somebody saw the plates of several cases in a list or took them out as a file, for a purpose.
 
-    ``pictures`` are the cases whose small picture the list shows, those too whose plate it does not.
+    ``pictures`` are the cases whose small picture the list shows, those too whose plate it does not. Whoever
+    ``searched`` for a plate or a number is told in any case: that there is none is an answer too.
     """
-    if numbers or pictures:
-        shown = {"pictures": list(pictures)} if pictures else {}
+    if numbers or pictures or searched:
+        shown: dict[str, Any] = {"pictures": list(pictures)} if pictures else {}
+        shown |= {"searched": True} if searched else {}
         details = {"where": where, "cases": numbers} | shown | _purpose(purpose)
         record(session, actor, "cases.listed", details=details, now=now)
 

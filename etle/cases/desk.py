@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import case as when
 from sqlalchemy import delete, literal, select, true
@@ -154,3 +156,14 @@ def read_blind(
     session.add(reading)
     session.flush()
     return reading
+
+
+def without_reading(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a case without anything that tells what the machine reads on the plate."""
+    plate = facts.get("plate") or {}
+    telling = {str(one) for one in plate.get("notes") or ()}
+    doubts = [str(one) for one in facts.get("unsure") or ()]
+    return dict(facts) | {
+        "plate": {"masked": True},
+        "unsure": [one for one in doubts if one not in telling and not one.startswith("The plate could not be read")],
+    }

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyotp
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from etle.cases.audit import Actor, record
 from etle.cases.keyed import decrypt, encrypt, keyed_hash
 from etle.cases.models import AccountSecurity, User
-from etle.cases.users import UserError, end_sessions
+from etle.cases.tokens import password_code
+from etle.cases.users import UserError, end_sessions, set_password, unusable_password
 
 STEP_S = 30
 """RFC 6238, section 5.2: the step authenticator apps use."""
@@ -51,6 +52,21 @@ def is_locked(session: Session, user: User, *, now: datetime | None = None) -> b
     """Whether the account is locked after too many failures."""
     row = session.get(AccountSecurity, user.id)
     return row is not None and row.locked_until is not None and row.locked_until > (now or _now())
+
+
+def security_by_user(session: Session) -> dict[int, AccountSecurity]:
+    """The security rows of all accounts that have one, by the account's id; in one statement."""
+    return {row.user_id: row for row in session.scalars(select(AccountSecurity))}
+
+
+def reset_login(session: Session, user: User, *, secret: str, actor: Actor) -> str:
+    """Take password and second factor away from a person who lost the device; the code that lets them set both anew.
+
+    Both, because without its second factor an account is worth what its password is worth, and that may be known.
+    """
+    take_away(session, user, actor=actor)
+    set_password(session, user, unusable_password(), actor=actor)
+    return password_code(session, user, secret=secret, actor=actor)
 
 
 def count_failure(session: Session, user: User, rule: LockRule, *, now: datetime | None = None) -> bool:

@@ -166,13 +166,26 @@ def touch_token(session: Session, token_id: int, *, now: datetime | None = None)
     session.execute(update(ApiToken).where(ApiToken.id == token_id).values(last_used_at=now or datetime.now(UTC)))
 
 
+def all_tokens(session: Session) -> list[ApiToken]:
+    """Everybody's tokens that were not revoked, with their persons; by name, the newest first."""
+    query = select(ApiToken).join(User).where(ApiToken.revoked_at.is_(None))
+    return list(session.scalars(query.order_by(User.name, ApiToken.id.desc())))
+
+
 def revoke_token(session: Session, user: User, token_id: int, *, now: datetime | None = None) -> bool:
     """End a token of a person; False where there is no such one."""
+    row = session.get(ApiToken, token_id)
+    return row is not None and row.user_id == user.id and end_token(session, token_id, actor=Actor.of(user), now=now)
+
+
+def end_token(session: Session, token_id: int, *, actor: Actor, now: datetime | None = None) -> bool:
+    """End anybody's token; False where there is no such one."""
     now = now or datetime.now(UTC)
     row = session.get(ApiToken, token_id)
-    if row is None or row.user_id != user.id:
+    if row is None:
         return False
     if row.revoked_at is None:
         row.revoked_at = now
-        record(session, Actor.of(user), "token.revoked", details={"token": row.id}, now=now)
+        details = {"token": row.id} if row.user_id == actor.user_id else {"token": row.id, "user": row.user_id}
+        record(session, actor, "token.revoked", details=details, now=now)
     return True

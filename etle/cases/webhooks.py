@@ -33,6 +33,7 @@ CLAIM = timedelta(minutes=5)
 KEPT = timedelta(days=30)
 """Deliveries that ended are kept for so long."""
 _BATCH = 500
+_GIVEN_UP = "given up: "
 
 
 def event_names() -> tuple[str, ...]:
@@ -246,7 +247,7 @@ def settle(session: Session, message: Message, outcome: str, *, taken: bool, now
     if taken or message.attempts > len(BACK_OFF):
         values["done_at"] = now
         if not taken:
-            values["outcome"] = f"given up: {outcome}"[:200]
+            values["outcome"] = f"{_GIVEN_UP}{outcome}"[:200]
     else:
         values["next_attempt_at"] = now + BACK_OFF[message.attempts - 1]
     session.execute(
@@ -266,6 +267,31 @@ def deliveries_of(session: Session, webhook_id: int, *, limit: int) -> list[Webh
     """The latest deliveries of a webhook, the newest first."""
     query = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
     return list(session.scalars(query.order_by(WebhookDelivery.id.desc()).limit(limit)))
+
+
+def retry_delivery(
+    session: Session, user: User, webhook_id: int, delivery_id: int, *, now: datetime | None = None
+) -> bool:
+    """Have a message sent again now; False where there is none, or it was taken.
+
+    One that was given up gets one more attempt; one that waits for its next attempt has it at once.
+    """
+    now = now or datetime.now(UTC)
+    row = session.get(WebhookDelivery, delivery_id)
+    if row is None or row.webhook_id != webhook_id or (row.done_at is not None and not is_given_up(row)):
+        return False
+    if row.done_at is not None:
+        row.attempts = min(row.attempts, len(BACK_OFF))
+    row.done_at, row.next_attempt_at = None, now
+    record(
+        session, Actor.of(user), "webhook.retried", details={"webhook": webhook_id, "delivery": delivery_id}, now=now
+    )
+    return True
+
+
+def is_given_up(row: WebhookDelivery) -> bool:
+    """Whether a message ended without having been taken."""
+    return row.done_at is not None and row.outcome.startswith(_GIVEN_UP)
 
 
 def has_webhooks(session: Session) -> bool:

@@ -35,6 +35,7 @@ from etle.documents.layout import (
     rows_table,
 )
 from etle.documents.letters import letter_texts
+from etle.documents.remarks import remark_words
 from etle.documents.statement import statement_url
 from etle.documents.texts import local_time, number
 from etle.documents.ticket import TicketDecision, case_rows, closing, law_rows
@@ -103,7 +104,7 @@ def render_evidence_sheet(
     story += _budget(words, facts) + _signal(words, facts) + _plate(words, facts) + _register(words, findings)
     if facts.get("unsure"):
         story.append(words.text("sheet.unsure", HEADING))
-        story += [Paragraph(f"• {escape(str(one))}", BODY) for one in facts["unsure"]]
+        story += [Paragraph(f"• {escape(remark_words(str(one), 'id'))}", BODY) for one in facts["unsure"]]
     pictures = picture_grid(words, facts, read_pictures(facts, evidence_dir), height=62 * mm)
     story += [
         KeepTogether([words.text("ticket.law", HEADING), rows_table(law_rows(words, facts))]),

@@ -10,6 +10,7 @@ from fastapi import HTTPException, Response
 from sqlalchemy.orm import Session
 
 from etle.cases import audit
+from etle.cases.desk import read_blind
 from etle.cases.files import damaged_files
 from etle.cases.models import Case, EvidenceFile, User
 from etle.cases.second_factor import (
@@ -203,10 +204,31 @@ def note_view(state: AppState, user: CurrentUser, case: Case, what: str = "case"
         audit.viewed(session, actor_of(user), case, what=what, purpose=user.purpose)
 
 
-def note_list(state: AppState, user: CurrentUser, cases: Sequence[Case]) -> None:
-    """Enter in the audit log whose plates somebody saw in a list."""
+def note_list(state: AppState, user: CurrentUser, cases: Sequence[Case], *, searched: bool = False) -> None:
+    """Enter in the audit log whose plates somebody saw in a list, and whether they looked for a plate."""
+    numbers = [case.case_number for case in cases]
     with state.database.session() as session:
-        audit.listed(session, actor_of(user), [case.case_number for case in cases], where="queue", purpose=user.purpose)
+        audit.listed(session, actor_of(user), numbers, where="queue", searched=searched, purpose=user.purpose)
+
+
+def record_reading(state: AppState, user: CurrentUser, number: str, plate_text: str) -> str:
+    """Record what somebody reads on a plate before they see the machine's reading; the case's number.
+
+    Args:
+        state: The application's.
+        user: Who reads.
+        number: The case.
+        plate_text: As typed; empty: it cannot be read.
+
+    Raises:
+        HTTPException: 404 no such case.
+        DecisionError: Not a plate.
+    """
+    with state.database.session() as session:
+        found = find_case(session, number)
+        read_blind(session, found, user.id, plate_text)
+        audit.record(session, actor_of(user), "case.read_blind", case=found, changed=False)
+        return found.case_number
 
 
 def file_of(case: Case, *, role: str | None = None, path: str | None = None) -> EvidenceFile | None:

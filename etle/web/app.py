@@ -33,7 +33,7 @@ from etle.web.errors import install_error_handlers
 from etle.web.observe import ObserveMiddleware, log_config
 from etle.web.owner import desk as owner_desk
 from etle.web.owner import routes as owner
-from etle.web.pages import desk
+from etle.web.pages import administration, desk
 from etle.web.pages import routes as pages
 from etle.web.pages.render import check_texts
 from etle.web.security import SecurityMiddleware
@@ -103,9 +103,9 @@ def create_app(settings: Settings) -> FastAPI:
     own = (
         service.router,
         *(api.public, api.private, api_account.router, admin.router, media.router),
-        *(account.router, pages.public, pages.private),
+        *(account.router, pages.public),
     )
-    areas = (desk.private, board.operations, board.pages, complaints.api, complaints.pages)
+    areas = (desk.private, administration.router, board.operations, board.pages, complaints.api, complaints.pages)
     for router in (*own, *areas, owner.bank, owner.pages, owner_desk.router, verify.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")

@@ -19,6 +19,7 @@ from etle.cases.models import User
 from etle.web import actions
 from etle.web.api.files import FILE_ANSWERS, note_file, send_file
 from etle.web.api.problems import problems
+from etle.web.blind import refuse_telling
 from etle.web.state import AppState, CurrentUser, StateDep
 
 router = APIRouter(prefix="/api/v1")
@@ -37,7 +38,7 @@ def media_url(state: AppState, user: CurrentUser, number: str, path: str, *, now
     tags=["evidence"],
     summary="An evidence file by a signed address",
     response_class=FileResponse,
-    responses=FILE_ANSWERS | problems(403, 404, 416, 422),
+    responses=FILE_ANSWERS | problems(403, 404, 409, 416, 422),
 )
 def media(
     number: Annotated[str, Path(description="Case number.", examples=["ETLE-2026-000001"], max_length=80)],
@@ -58,8 +59,10 @@ def media(
         account = session.get(User, user)
         if account is None or account.disabled or not CurrentUser.of(account, "").may_see(found.site_id):
             raise HTTPException(403, "The person this address was made for may no longer see this case.")
-        answer = send_file(state, found, actions.file_of(found, path=path), path)
-    person = CurrentUser(account.id, account.name, account.role, "", purpose=purpose)
+        person = CurrentUser(account.id, account.name, account.role, "", purpose=purpose)
+        file = actions.file_of(found, path=path)
+        refuse_telling(state, session, person, found, file)
+        answer = send_file(state, found, file, path)
     note_file(request, state, person, found, path)
     return answer
 

@@ -35,6 +35,7 @@ VALUES = {
     "name": "nobody",
     "token_id": "1",
     "webhook_id": "1",
+    "delivery_id": "1",
     "complaint": "ADU-2026-000001",
     "review": "1",
     "view_id": "1",

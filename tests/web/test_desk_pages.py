@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,6 +137,28 @@ def test_too_late_is_told(desk: Desk, sari: TestClient, monkeypatch: pytest.Monk
     assert answer.status_code == 409
     assert "tidak dapat lagi ditarik kembali" in answer.text
     assert _state(desk)[0] == "verified"
+
+
+def test_a_search_goes_on_record_with_its_purpose(desk: Desk, sari: TestClient) -> None:
+    page = sari.get("/cases?plate=1207&purpose=enquiry")
+    assert '<option value="enquiry" selected>' in page.text
+    assert f'href="/cases/{RED}?plate=1207&amp;purpose=enquiry"' in page.text  # the case is opened for it too
+    sari.get("/cases?plate=BH+9999+ZZ")  # that there is none is an answer too
+    sari.get("/api/v1/cases?plate=BH9999ZZ&purpose=court")
+    sari.get("/cases")
+    with desk.state.database.session(read_only=True) as session:
+        found = [json.loads(entry.content)["details"] for entry in latest(session, actor="sari", limit=4)]
+    assert [(one.get("searched"), one["purpose"], one["cases"]) for one in found[:3]] == [
+        (True, "enquiry", [RED]), (True, "review", []), (True, "court", []),
+    ]  # fmt: skip
+    assert "searched" not in found[3]
+    assert "9999" not in json.dumps(found)
+    assert sari.get("/cases?plate=1207&purpose=curiosity").status_code == 422
+
+
+def test_a_view_keeps_the_filters_and_not_the_purpose(desk: Desk, sari: TestClient) -> None:
+    _post(desk, sari, "/views", name="cepat", context="kind=speeding&purpose=court")
+    assert 'href="/cases?kind=speeding">cepat' in sari.get("/cases").text
 
 
 # ---- blind reading ----

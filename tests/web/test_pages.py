@@ -404,3 +404,11 @@ def test_timeline_of_a_long_recording_shows_the_event() -> None:
 def test_no_signal_no_drawing() -> None:
     assert signal_timeline(make_facts("speeding"), "id") is None
     assert signal_timeline({}, "id") is None
+
+
+def test_the_first_page_asks_owner_or_staff(desk: Desk) -> None:
+    anybody = desk.client(None)
+    page = anybody.get("/?lang=en")
+    assert page.status_code == 200
+    assert {'href="/owner"', 'href="/login"'} <= set(re.findall(r'href="/(?:owner|login)"', page.text))
+    assert desk.session("sari").get("/").headers["location"] == "/cases"

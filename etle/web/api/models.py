@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from etle.cases.desk import without_reading
 from etle.cases.files import CASE_FILE
 from etle.cases.models import Case
 from etle.cases.users import MAX_PASSWORD, MIN_PASSWORD
@@ -56,6 +57,10 @@ class CaseSummary(BaseModel):
     vehicle_label: str = Field(examples=["car"])
     plate_text: str | None = Field(description="The plate in force: as the officer corrected it, else as read.")
     plate_confidence: float
+    plate_masked: bool = Field(
+        False,
+        description="The plate is not shown before you have read it yourself (`POST /api/v1/cases/{number}/reading`).",
+    )
     version: int = Field(description="Rises with every change; also the ETag of the case.")
 
 
@@ -120,6 +125,16 @@ class DecisionIn(BaseModel):
     plate_text: str | None = Field(None, max_length=64, description="The plate where the machine misread it.")
 
 
+class ReadingIn(BaseModel):
+    """What somebody reads on a plate before they are shown the machine's reading."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    plate_text: Annotated[str, Field(max_length=64, examples=["BH 1234 AB"])] | None = Field(
+        description="As you read it; null: it cannot be read."
+    )
+
+
 class ReasonOut(BaseModel):
     """A reason for rejecting a case."""
 
@@ -144,9 +159,10 @@ class Health(BaseModel):
     version: str
 
 
-def summary(case: Case) -> CaseSummary:
-    """A case as one line."""
-    return CaseSummary.model_validate(case, from_attributes=True)
+def summary(case: Case, *, masked: bool = False) -> CaseSummary:
+    """A case as one line; where it is ``masked``, without the plate."""
+    shown = CaseSummary.model_validate(case, from_attributes=True)
+    return shown.model_copy(update={"plate_text": None, "plate_masked": True}) if masked else shown
 
 
 def me_of(user: CurrentUser) -> Me:
@@ -160,15 +176,18 @@ def me_of(user: CurrentUser) -> Me:
     )
 
 
-def detail(case: Case, signed: Callable[[str], str]) -> CaseDetail:
-    """A case in full; ``signed`` makes the signed address of a file from its path."""
+def detail(case: Case, signed: Callable[[str], str], *, masked: bool = False) -> CaseDetail:
+    """A case in full; ``signed`` makes the signed address of a file from its path.
+
+    Where it is ``masked``, nothing tells what the machine, or an officer before, reads on the plate.
+    """
     base = f"/api/v1/cases/{case.case_number}/files/"
     case_file = next((file for file in case.files if file.path == CASE_FILE), None)
     return CaseDetail(
-        **summary(case).model_dump(),
+        **summary(case, masked=masked).model_dump(),
         recording=RecordingOut.model_validate(case.recording, from_attributes=True),
         case_sha256=case_file.sha256 if case_file else None,
-        facts=case.facts,
+        facts=without_reading(case.facts) if masked else case.facts,
         files=[
             EvidenceFileOut(
                 role=file.role,
@@ -187,7 +206,7 @@ def detail(case: Case, signed: Callable[[str], str]) -> CaseDetail:
                 action=decision.action,
                 reason=decision.reason,
                 note=decision.note,
-                plate_text=decision.plate_text,
+                plate_text=None if masked else decision.plate_text,
                 decided_at=decision.decided_at,
             )
             for decision in case.decisions

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from etle.cases.models import Case
 from etle.cases.store import MAX_PAGE, list_cases
 from etle.cases.workflow import ConflictError, workflow
 from etle.web import actions
@@ -20,14 +21,16 @@ from etle.web.api.models import (
     DecisionIn,
     Me,
     PurposeOut,
+    ReadingIn,
     ReasonOut,
     detail,
     me_of,
     summary,
 )
 from etle.web.api.problems import problems, waiting
+from etle.web.blind import masked_of, refuse_telling, refuse_unread
 from etle.web.media import media_url
-from etle.web.state import AnybodyDep, StateDep, UserDep, client_address
+from etle.web.state import AnybodyDep, AppState, CurrentUser, StateDep, UserDep, client_address
 
 _TICKET_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "The ticket.", "content": {"application/pdf": {}}}
@@ -123,19 +126,42 @@ def cases(
             limit=limit,
             after=after,
         )
-    actions.note_list(state, user, page.items)
-    return CasePage(items=[summary(case) for case in page.items], next=page.next)
+        masked = masked_of(state, session, user, page.items)
+    shown = [case for case in page.items if case.id not in masked]
+    actions.note_list(state, user, shown, searched=bool(plate))
+    return CasePage(items=[summary(case, masked=case.id in masked) for case in page.items], next=page.next)
 
 
 @private.get("/cases/{number}", tags=["cases"], summary="One case", responses=problems(401, 404, 422))
 def case(number: Number, response: Response, state: StateDep, user: UserDep, purpose: Purpose = None) -> CaseDetail:
-    """A case with its facts, files and decisions; its ETag is the version to decide on."""
-    with state.database.session(read_only=True) as session:
-        found = actions.find_case(session, number)
-        response.headers["ETag"] = f'"{found.version}"'
-        shown = detail(found, lambda path: media_url(state, user, found.case_number, path))
+    """A case with its facts, files and decisions; its ETag is the version to decide on.
+
+    Where the deployment has plates read blind, nothing tells the machine's reading (`plate_masked`) until you have
+    given yours.
+    """
+    shown, found = _shown(response, state, user, number)
     actions.note_view(state, user, found)
     return shown
+
+
+def _shown(response: Response, state: AppState, user: CurrentUser, number: str) -> tuple[CaseDetail, Case]:
+    with state.database.session(read_only=True) as session:
+        found = actions.find_case(session, number)
+        masked = bool(masked_of(state, session, user, [found]))
+    response.headers["ETag"] = f'"{found.version}"'
+    return detail(found, lambda path: media_url(state, user, found.case_number, path), masked=masked), found
+
+
+@private.post(
+    "/cases/{number}/reading",
+    tags=["cases"],
+    summary="Read a plate blind",
+    responses=problems(401, 403, 404, 422),
+)
+def reading(number: Number, body: ReadingIn, response: Response, state: StateDep, user: UserDep) -> CaseDetail:
+    """Say what you read on the plate; the answer shows what the machine reads. Only the first reading is kept."""
+    found_number = actions.record_reading(state, user, number, body.plate_text or "")
+    return _shown(response, state, user, found_number)[0]
 
 
 @private.get(
@@ -143,7 +169,7 @@ def case(number: Number, response: Response, state: StateDep, user: UserDep, pur
     tags=["evidence"],
     summary="An evidence file by its path",
     response_class=FileResponse,
-    responses=FILE_ANSWERS | problems(401, 404, 416, 422),
+    responses=FILE_ANSWERS | problems(401, 404, 409, 416, 422),
 )
 def evidence_by_path(
     number: Number,
@@ -156,7 +182,9 @@ def evidence_by_path(
     """One of the files the case lists. Range requests are answered. Opening it is entered in the audit log."""
     with state.database.lookup() as session:
         found = actions.find_case(session, number)
-        answer = send_file(state, found, actions.file_of(found, path=path), path)
+        file = actions.file_of(found, path=path)
+        refuse_telling(state, session, user, found, file)
+        answer = send_file(state, found, file, path)
     note_file(request, state, user, found, path, seen=seen)
     return answer
 
@@ -166,7 +194,7 @@ def evidence_by_path(
     tags=["evidence"],
     summary="An evidence file by its role",
     response_class=FileResponse,
-    responses=FILE_ANSWERS | problems(401, 404, 416, 422),
+    responses=FILE_ANSWERS | problems(401, 404, 409, 416, 422),
 )
 def evidence_by_role(
     number: Number,
@@ -178,7 +206,9 @@ def evidence_by_role(
     """The case's file with this role. Range requests are answered."""
     with state.database.lookup() as session:
         found = actions.find_case(session, number)
-        answer = send_file(state, found, actions.file_of(found, role=role), role)
+        file = actions.file_of(found, role=role)
+        refuse_telling(state, session, user, found, file)
+        answer = send_file(state, found, file, role)
     note_file(request, state, user, found, role)
     return answer
 
@@ -206,6 +236,8 @@ def decision(
         version = int(matched[1])
     if version is None:
         raise HTTPException(428, "Say which version you decided on: send If-Match with the case's ETag.")
+    with state.database.session(read_only=True) as session:
+        refuse_unread(state, session, user, actions.find_case(session, number))
     try:
         found_number = actions.take_decision(
             state,
@@ -219,10 +251,7 @@ def decision(
         )
     except ConflictError as error:
         raise HTTPException(412 if if_match is not None else 409, str(error)) from error
-    with state.database.session(read_only=True) as session:
-        found = actions.find_case(session, found_number)
-        response.headers["ETag"] = f'"{found.version}"'
-        return detail(found, lambda path: media_url(state, user, found.case_number, path))
+    return _shown(response, state, user, found_number)[0]
 
 
 @private.get(

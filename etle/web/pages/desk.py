@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from etle.cases import audit
@@ -22,7 +21,6 @@ from etle.cases.desk import (
     delete_view,
     drop_lock,
     lock_of,
-    read_blind,
     save_view,
     saved_views,
     take_lock,
@@ -42,6 +40,8 @@ from etle.errors import EvidenceError, InputError
 from etle.register.deployment import has_register, vehicle_register
 from etle.register.records import RegisterError
 from etle.web import actions
+from etle.web.access import purposes
+from etle.web.blind import masked_of, refuse_unread
 from etle.web.i18n import N_, Words, language_of, words_of
 from etle.web.pages.filters import Keeper, QueueQuery, queue_query
 from etle.web.pages.plots import days_plot, percent, precision_plot
@@ -99,11 +99,11 @@ def queue(
             user_id=user.id,
             now=now,
         )
-        masked = _masked_of(state, session, user, page.items)
+        masked = masked_of(state, session, user, page.items)
         views = saved_views(session, user.id)
         undone = _undo_bar(user, get_case(session, done), words) if done else None
         # last: whoever else adds an entry waits until this transaction ends
-        _note_list(session, user, page.items, masked, where="queue")
+        _note_list(session, user, page.items, masked, where="queue", searched=bool(query.plate.strip()))
     lines = _lines(state, user, page.items, masked, words, now)
     context = query.encoded()
     values: dict[str, Any] = {
@@ -129,13 +129,22 @@ def queue(
         kinds=[key.removeprefix("kind.") for key in sorted(case_texts().keys()) if key.startswith("kind.")],
         severities=[(level, severity_names(words.language)[level]) for level in reversed(LEVELS)],
         views=views,
+        purposes=[(one, purposes().names[one][words.language]) for one in purposes().roles[user.role]],
         zone=zone,
         undo=undone,
         **values,
     )
 
 
-def _note_list(session: Session, user: CurrentUser, entries: Sequence[Entry], masked: set[int], *, where: str) -> None:
+def _note_list(
+    session: Session,
+    user: CurrentUser,
+    entries: Sequence[Entry],
+    masked: set[int],
+    *,
+    where: str,
+    searched: bool = False,
+) -> None:
     """One entry of the audit log for all that a list shows: plates, and the pictures the page fetches after it."""
     audit.listed(
         session,
@@ -143,6 +152,7 @@ def _note_list(session: Session, user: CurrentUser, entries: Sequence[Entry], ma
         [entry.number for entry in entries if entry.id not in masked],
         where=where,
         pictures=[entry.number for entry in entries if entry.thumbnail],
+        searched=searched,
         purpose=user.purpose,
     )
 
@@ -160,20 +170,6 @@ def _lines(
         )
         for entry in entries
     ]
-
-
-def _masked_of(state: AppState, session: Session, user: CurrentUser, entries: Sequence[Any]) -> set[int]:
-    """Cases whose plate this officer has to read before it is shown."""
-    blind = FourEyes.parse(state.settings.blind_plate)
-    if not may_decide(user.role) or not blind.rules:
-        return set()
-    asked = {e.id for e in entries if e.state == "flagged" and blind.covers(e.kind, e.site_id)}
-    if not asked:
-        return set()
-    known = session.scalars(
-        select(BlindReading.case_id).where(BlindReading.user_id == user.id, BlindReading.case_id.in_(asked))
-    )
-    return asked - set(known)
 
 
 @private.get("/cases/next")
@@ -522,14 +518,11 @@ def reading(
         message = _Message(words.gettext("The entry is not right"), text)
         return _case_page(request, state, user, number, query, status=422, message=message)
     try:
-        with state.database.session() as session:
-            found = actions.find_case(session, number)
-            read_blind(session, found, user.id, "" if unreadable else plate_text)
-            audit.record(session, actions.actor_of(user), "case.read_blind", case=found, changed=False)
+        number = actions.record_reading(state, user, number, "" if unreadable else plate_text)
     except DecisionError:
         message = _Message(words.gettext("The entry is not right"), _plate_rule(words))
         return _case_page(request, state, user, number, query, status=422, message=message, typed=plate_text)
-    return RedirectResponse(_case_url(found.case_number, query.encoded()), 303)
+    return RedirectResponse(_case_url(number, query.encoded()), 303)
 
 
 def _plate_rule(words: Words) -> str:
@@ -583,18 +576,8 @@ def decide(
 
 
 def _may_go_on(state: AppState, user: CurrentUser, number: str) -> None:
-    """Nobody decides on a plate they had to read blind and have not.
-
-    Raises:
-        HTTPException: 409.
-    """
-    blind = FourEyes.parse(state.settings.blind_plate)
-    if not blind.rules or not may_decide(user.role):
-        return
     with state.database.session(read_only=True) as session:
-        case = actions.find_case(session, number)
-        if blind.asked_for(case) and case.state == "flagged" and blind_reading(session, case.id, user.id) is None:
-            raise HTTPException(409, "The plate has to be read first; open the case again.")
+        refuse_unread(state, session, user, actions.find_case(session, number))
 
 
 def _still_theirs(state: AppState, user: CurrentUser, number: str, words: Words) -> None:
@@ -740,7 +723,7 @@ def _bulk_page(
                 session, Filters(plate=number, sites=user.sites), limit=1, user_id=user.id, now=now
             ).items
         ]
-        masked = _masked_of(state, session, user, found)
+        masked = masked_of(state, session, user, found)
         _note_list(session, user, found, masked, where="bulk")
     lines = _lines(state, user, found, masked, words, now)
     on = now.astimezone(ZoneInfo(zone)).date()
@@ -860,7 +843,8 @@ def keep_view(
     """Keep the filters under a name."""
     encoded = QueueQuery.decoded(context).encoded()
     with state.database.session() as session:
-        save_view(session, user.id, name, encoded)
+        # filters are kept, not why somebody looked this once
+        save_view(session, user.id, name, QueueQuery.decoded(context).encoded(purpose=""))
     return RedirectResponse("/cases" + (f"?{encoded}" if encoded else ""), 303)
 
 

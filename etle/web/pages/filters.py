@@ -19,7 +19,7 @@ from etle.cases.store import list_sites
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 _KEEP_S = 5.0
-_FIELDS = ("state", "kind", "site", "plate", "severity", "age", "since", "until", "order")
+_FIELDS = ("state", "kind", "site", "plate", "severity", "age", "since", "until", "order", "purpose")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class QueueQuery:
     since: str = ""
     until: str = ""
     order: str = ""
+    purpose: str = ""
+    """Why the person looks; it goes on to the cases that are opened from the list."""
 
     def filters(self, zone: str, sites: Collection[str] | None = None) -> Filters:
         """The same for the store."""
@@ -86,9 +88,10 @@ async def queue_query(
     since: Annotated[str, Query(max_length=10)] = "",
     until: Annotated[str, Query(max_length=10)] = "",
     order: Annotated[str, Query(max_length=8)] = "",
+    purpose: Annotated[str, Query(max_length=32)] = "",
 ) -> QueueQuery:
     """The filters of a request (a coroutine: nothing here waits, and a plain function would cost a thread)."""
-    return QueueQuery(state, kind, site, plate, severity, age, since, until, order)
+    return QueueQuery(state, kind, site, plate, severity, age, since, until, order, purpose)
 
 
 def _date(text: str) -> date | None:

@@ -27,6 +27,8 @@ _ROLES = {
 }
 NAVIGATION: list[tuple[str, str, frozenset[str] | None]] = [("/cases", N_("Cases"), None)]
 """Address, text and roles (None: every account) of the links at the top of every page; areas add their own."""
+WHOLE_DEPARTMENT: set[str] = set()
+"""Those of the links that are for persons who may see every site (``sites: all`` in the policy)."""
 _ERRORS = {
     401: N_("Log in first"),
     403: N_("Not allowed"),
@@ -126,8 +128,8 @@ def _navigation(user: CurrentUser | None, path: str, words: Words) -> list[tuple
         return []
     return [
         (url, words.gettext(label), path == url)
-        for url, label, roles in NAVIGATION
-        if roles is None or user.role in roles
+        for url, label, roles in sorted(NAVIGATION, key=lambda one: one[0] in WHOLE_DEPARTMENT)
+        if (roles is None or user.role in roles) and not (user.sites is not None and url in WHOLE_DEPARTMENT)
     ]
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hmac
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from etle.cases.files import CASE_FILE
 from etle.cases.store import get_case
 from etle.web import actions
 from etle.web.pages.render import render
-from etle.web.state import StateDep, require_user
+from etle.web.state import StateDep, who_asks
 
 public = APIRouter(include_in_schema=False)
-private = APIRouter(include_in_schema=False, dependencies=[Depends(require_user)])
 
 
 @public.get("/t/{number}")
@@ -33,7 +32,9 @@ def check_ticket(
     return render(request, "check.html", user=None, status=200 if genuine else 404, number=shown)
 
 
-@private.get("/")
-def home() -> Response:
-    """The list of cases is the first page."""
-    return RedirectResponse("/cases", 303)
+@public.get("/")
+def home(request: Request) -> Response:
+    """Whoever works here goes on to the cases; everybody else chooses: owners are many, and do not log in."""
+    if who_asks(request) is not None:
+        return RedirectResponse("/cases", 303)
+    return render(request, "home.html", user=None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from etle.cases.desk import without_reading
 from etle.cases.files import CASE_FILE
 from etle.cases.models import Case
 from etle.cases.queue import Entry, review_rules
@@ -17,6 +18,7 @@ from etle.cases.scene import Scene
 from etle.cases.severity import severity_names, severity_of
 from etle.cases.workflow import FIRST_VERIFICATION, UNDO, standing, workflow
 from etle.documents.facts import Row, detail_rows, headline, measurement_rows
+from etle.documents.remarks import remark_words
 from etle.documents.texts import Language, local_time, number, plain, uncertainty
 from etle.web.i18n import Words
 from etle.web.pages.plots import speed_plot
@@ -217,7 +219,7 @@ def case_view(
         now: Aware; default is now.
     """
     words = Words(language)
-    facts: dict[str, Any] = case.facts
+    facts: dict[str, Any] = without_reading(case.facts) if masked else case.facts
     site, vehicle, plate = facts.get("site") or {}, facts.get("vehicle") or {}, facts.get("plate") or {}
     law, recording, software = facts.get("law") or {}, facts.get("recording") or {}, facts.get("software") or {}
     line = _head(case, language, now or datetime.now(UTC), masked)
@@ -270,19 +272,19 @@ def case_view(
         details=detail_rows(facts, language),
         budget=budget,
         timeline=signal_timeline(facts, language),
-        # a remark of the plate's reader tells the reading
         unsure=tuple(
-            str(one)
+            remark_words(str(one), language)
             for one in facts.get("unsure") or ()
-            if not (masked and str(one) in notes)
-            and not ((second := _SECOND_READER.fullmatch(str(one))) and second[2] == "the same")
+            if not ((second := _SECOND_READER.fullmatch(str(one))) and second[2] == "the same")
         ),
         machine_plate=None if masked else plate.get("text"),
         characters=() if masked else _characters(plate, language),
         plate_confidence=probability(float(plate.get("confidence") or 0)),
         plate_margin=probability(float(plate.get("margin") or 0)),
-        plate_reason=str(plate.get("reason") or ""),
-        plate_notes=() if masked else tuple(note for note in notes if not _SECOND_READER.fullmatch(note)),
+        plate_reason="" if masked else remark_words(str(plate.get("reason") or ""), language),
+        plate_notes=()
+        if masked
+        else tuple(remark_words(note, language) for note in notes if not _SECOND_READER.fullmatch(note)),
         second_reader=None if masked else _second_reader(notes, str(plate.get("text") or ""), words),
         alternatives=()
         if masked
