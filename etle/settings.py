@@ -149,6 +149,14 @@ class Settings(BaseSettings):
     rate_factor: Annotated[
         float, Field(gt=0, le=1e6, description="Multiplies the rate limits of etle/web/data/access.yaml.")
     ] = 1.0
+    server_processes: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="How many `etle serve` answer behind the proxy: each keeps its share of every limit.",
+        ),
+    ] = 1
     public_url: Annotated[
         str, Field(description="Address under which owners reach this deployment; printed in QR codes.")
     ] = "http://127.0.0.1:8000"

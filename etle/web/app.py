@@ -37,7 +37,7 @@ from etle.web.pages import administration, desk
 from etle.web.pages import routes as pages
 from etle.web.pages.render import check_texts
 from etle.web.security import SecurityMiddleware
-from etle.web.state import AppState
+from etle.web.state import AppState, LoginThrottle
 
 _TAGS = [
     {"name": "session", "description": "Logging in and out."},
@@ -64,7 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
     """
     check_production(settings)
     check_texts()  # a broken data file stops the start, not the first page
-    state = AppState(settings, open_database(settings.resolved_database_url))
+    throttle = LoginThrottle(processes=settings.server_processes)
+    state = AppState(settings, open_database(settings.resolved_database_url), throttle)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

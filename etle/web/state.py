@@ -61,8 +61,9 @@ class CurrentUser:
 class LoginThrottle:
     """At most ``limit`` failed logins for a name from an address within ``window_s``; then it has to wait.
 
-    Kept in memory: several server processes count apart. An attempt counts from its beginning, so that many at once
-    gain nothing.
+    Kept in memory: of several server processes (``processes``) each counts apart and allows its share, so that all
+    together allow no more; one attempt at least. An attempt counts from its beginning, so that many at once gain
+    nothing.
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class LoginThrottle:
         *,
         clock: Callable[[], float] = time.monotonic,
         most: int = 10_000,
+        processes: int = 1,
     ) -> None:
-        self._limit, self._window_s, self._clock, self._most = limit, window_s, clock, most
+        self._limit, self._window_s, self._clock, self._most = max(1, limit // processes), window_s, clock, most
         self._attempts: dict[tuple[str, str], deque[float]] = {}
         self._lock = threading.Lock()
 
@@ -116,8 +118,9 @@ class AppState:
     """Set when the server was told to end: streams end, and it is no longer ready."""
 
     def rate_of(self, rate: Rate) -> Rate:
-        """A rate of the policy, as this deployment stretches it (``ETLE_RATE_FACTOR``)."""
-        return Rate(rate.limit * self.settings.rate_factor, rate.per_s)
+        """The share of this process in a rate of the policy, as the deployment stretches it (``ETLE_RATE_FACTOR``)."""
+        share = rate.limit * self.settings.rate_factor / self.settings.server_processes
+        return Rate(max(1.0, share) if self.settings.server_processes > 1 else share, rate.per_s)
 
     @property
     def secret(self) -> str:

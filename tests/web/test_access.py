@@ -19,7 +19,9 @@ from etle.cases.tokens import new_token
 from etle.cases.users import Level, change_user, find_user
 from etle.web import access
 from etle.web.access import PolicyError, check_policy, policy, purposes, read_policy, routes_of
+from etle.web.owner.guard import ADDRESS_TRIES, Guard
 from etle.web.rates import Rate, RateLimiter
+from etle.web.state import LoginThrottle
 from tests.cases.made_up import RECORDING, make_case, make_facts
 from tests.web.conftest import RED, USERS, Desk
 
@@ -299,6 +301,17 @@ def test_too_many_requests_have_to_wait(desk: Desk, monkeypatch: pytest.MonkeyPa
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["content-type"] == "application/problem+json"
     assert budi.get("/api/v1/me").status_code == 200
+
+
+def test_several_processes_together_allow_what_one_would(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk.state.settings, "server_processes", 4)
+    assert desk.state.rate_of(Rate(600, 60)) == Rate(150, 60)
+    assert desk.state.rate_of(Rate(2, 60)) == Rate(1, 60)  # none at all would lock everybody out
+    shares = [LoginThrottle(20, 600, processes=4) for _ in range(4)]
+    assert sum(one.begin("", "192.0.2.7") == 0 for _ in range(9) for one in shares) == 20
+    guards = [Guard.of(4) for _ in range(4)]
+    allowed = [guard.begin("192.0.2.7", f"notice {n}") == 0 for n in range(9) for guard in guards]
+    assert sum(allowed) == ADDRESS_TRIES
 
 
 def test_rate_limiter() -> None:

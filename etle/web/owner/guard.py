@@ -49,6 +49,14 @@ class Guard:
     addresses: LoginThrottle = field(default_factory=lambda: LoginThrottle(ADDRESS_TRIES, ADDRESS_WINDOW_S))
     targets: LoginThrottle = field(default_factory=lambda: LoginThrottle(TARGET_TRIES, TARGET_WINDOW_S))
 
+    @classmethod
+    def of(cls, processes: int) -> Guard:
+        """The guard of one of several server processes: its share of what all together allow."""
+        return cls(
+            addresses=LoginThrottle(ADDRESS_TRIES, ADDRESS_WINDOW_S, processes=processes),
+            targets=LoginThrottle(TARGET_TRIES, TARGET_WINDOW_S, processes=processes),
+        )
+
     def begin(self, address: str, target: str) -> int:
         """Count a try; the seconds to wait where there were too many, else 0.
 

@@ -46,7 +46,7 @@ from etle.web.owner.guard import Guard, Proof, form_token, form_token_is, new_pr
 from etle.web.owner.models import BankReportIn, ReceiptOut
 from etle.web.owner.views import DETAILS, latest_of_each, owner_view
 from etle.web.pages.render import render
-from etle.web.state import AppState, StateDep, client_address
+from etle.web.state import AppState, StateDep, app_state, client_address
 
 pages = APIRouter(include_in_schema=False)
 bank = APIRouter(prefix="/api/v1", tags=["payments"])
@@ -70,7 +70,7 @@ REFUSED = {
 def guard_of(request: Request) -> Guard:
     """The portal's part of the application."""
     if not hasattr(request.app.state, "owner"):
-        request.app.state.owner = Guard()
+        request.app.state.owner = Guard.of(app_state(request).settings.server_processes)
     guard = request.app.state.owner
     assert isinstance(guard, Guard)
     return guard
