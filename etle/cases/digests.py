@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Column, Float, exists, select
-from sqlalchemy.orm import object_session
+from sqlalchemy import Column, Float, Table, exists, select
+from sqlalchemy.orm import Session, object_session
 
 from etle.cases.models import CASE_TABLES, Base, Case, Recording, User
 from etle.evidence.chain import digest
@@ -78,17 +78,20 @@ def digest_of_case(case: Case) -> str:
     )
 
 
+def tables_held(session: Session, case_id: int) -> list[Table]:
+    """Tables of ``CASE_TABLES`` that have a row of the case: one question for all, most cases have none in any."""
+    tables = [Base.metadata.tables[model.__tablename__] for model in CASE_TABLES]
+    held = session.execute(select(*(exists().where(table.c.case_id == case_id) for table in tables))).one()
+    return [table for table, any_row in zip(tables, held, strict=True) if any_row]
+
+
 def _further_rows(case: Case) -> dict[str, list[Row]]:
     session = object_session(case)
     if session is None:
         raise ValueError(f"{case.case_number} is not loaded in a session")
-    tables = [Base.metadata.tables[model.__tablename__] for model in CASE_TABLES]
-    # one question for all tables first: most cases have no row in any of them
-    held = session.execute(select(*(exists().where(table.c.case_id == case.id) for table in tables))).one()
     return {
         table.name: [dict(row) for row in session.execute(select(table).where(table.c.case_id == case.id)).mappings()]
-        for table, any_row in zip(tables, held, strict=True)
-        if any_row
+        for table in tables_held(session, case.id)
     }
 
 

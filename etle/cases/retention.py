@@ -21,9 +21,9 @@ from sqlalchemy.orm import Session
 import etle
 from etle.cases.audit import Actor, record
 from etle.cases.db import Database
-from etle.cases.digests import digest_of_case
+from etle.cases.digests import digest_of_case, tables_held
 from etle.cases.files import check_relative
-from etle.cases.models import CASE_TABLES, Base, Case, Decision, DeletionCertificate
+from etle.cases.models import Base, Case, Decision, DeletionCertificate
 from etle.cases.papers import paper_hashes, papers_folder
 from etle.cases.verification import certificate_hash
 from etle.errors import EvidenceError
@@ -175,12 +175,10 @@ def _delete(
             "actor_role": actor.role,
             "software": f"etle {etle.__version__}",
         }
-        further = [(model.__tablename__, "case_id") for model in CASE_TABLES]
-        for table, column in further:
-            rows = Base.metadata.tables[table]
-            count = session.execute(select(func.count()).where(rows.c[column] == case.id)).scalar_one()
-            if count:
-                content["rows"][table] = count
+        further = tables_held(session, case.id)
+        for table in further:
+            count = session.execute(select(func.count()).where(table.c.case_id == case.id)).scalar_one()
+            content["rows"][table.name] = count
         papers = paper_hashes(session, case.id)
         if papers:
             content["papers"] = papers
@@ -197,9 +195,10 @@ def _delete(
         session.flush()  # before the rows: the database deletes nothing without it
         number, case_id = case.case_number, case.id
         session.expunge(case)
-        for table, column in (*further, ("decisions", "case_id"), ("evidence_files", "case_id"), ("cases", "id")):
-            rows = Base.metadata.tables[table]
-            session.execute(delete(rows).where(rows.c[column] == case_id))
+        own = Base.metadata.tables
+        for table in (*further, own["decisions"], own["evidence_files"]):
+            session.execute(delete(table).where(table.c.case_id == case_id))
+        session.execute(delete(own["cases"]).where(own["cases"].c.id == case_id))
         record(
             session,
             actor,
