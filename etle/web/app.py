@@ -107,7 +107,8 @@ def create_app(settings: Settings) -> FastAPI:
         *(account.router, pages.public),
     )
     areas = (desk.private, administration.router, board.operations, board.pages, complaints.api, complaints.pages)
-    for router in (*own, *areas, owner.bank, owner.pages, owner_desk.router, verify.router):
+    # the first that fits is taken: what officers ask for all day stands first
+    for router in (*areas, *own, owner.bank, owner.pages, owner_desk.router, verify.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("etle.web", "static")]), name="static")
     check_policy(app)
