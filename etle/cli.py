@@ -419,14 +419,14 @@ def plates_read(
     crop: Annotated[bool, typer.Option("--crop", help="Each picture is a plate cut out, not a whole vehicle.")] = False,
     json_lines: JsonOption = False,
 ) -> None:
-    """Read the number plate in pictures. "Cannot read" is a normal answer."""
+    """Read the number plate in pictures: accepted, unsure, or cannot read, which is a normal answer."""
     from etle.batch.pictures import read_plates
 
     for found in read_plates(images, crop=crop, settings=get_settings()):
         if json_lines:
             _print_json(found.as_json())
         else:
-            text = f"{found.text}  ({found.confidence:.2f})" if found.text else f"cannot read ({found.reason})"
+            text = f"{found.text}  ({found.confidence:.2f})" if found.text else f"{found.outcome} ({found.reason})"
             _print(f"{found.image}: {text}")
 
 

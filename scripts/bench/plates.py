@@ -79,15 +79,17 @@ def plate_in(boxes: Sequence[TextBox]) -> tuple[str, float]:
 
 
 def ours(path: Path | None, grammar: PlateGrammar) -> Reader:
-    """The project's reader, as ``etle plates read --crop`` uses it."""
+    """The project's reader, as ``etle plates read --crop`` uses it; its best reading, whatever the outcome."""
     from etle.perception.plates.net_reader import PlateNetReader
     from etle.perception.plates.read import read_image
 
     reader = PlateNetReader(path, threads=1)
 
     def read(image: Image) -> tuple[str, float]:
-        found = read_image(image, crop=True, reader=reader, grammar=grammar, min_confidence=0.0)
-        return (compact(found.text) if found.text else "", found.confidence)
+        found = read_image(image, crop=True, reader=reader, grammar=grammar)
+        # what is shown of a plate that cannot be read counts among the errors, never among the accepted
+        confidence = 0.0 if found.outcome == "cannot read" else found.best_confidence
+        return (compact(found.best) if found.best else "", confidence)
 
     return Reader("ours", reader.accept, read, False, sys.maxsize)
 
@@ -164,12 +166,16 @@ def figures(reads: Sequence[Read], truths: Sequence[str], accept: float) -> dict
     """Exact matches, character errors and what is accepted."""
     exact = sum(read.text == truth for read, truth in zip(reads, truths, strict=True))
     errors = sum(edit_distance(read.text, truth) for read, truth in zip(reads, truths, strict=True))
+    kept = [read.text if read.confidence > 0 else "" for read in reads]
+    errors_kept = sum(edit_distance(text, truth) for text, truth in zip(kept, truths, strict=True))
     taken = [(r, t) for r, t in zip(reads, truths, strict=True) if r.text and r.confidence >= accept]
     return {
         "crops": len(truths),
         "exact": exact,
         "exact_95": wilson(exact, len(truths)),
         "character_error": errors / max(1, sum(len(truth) for truth in truths)),
+        "character_error_given_up_empty": errors_kept / max(1, sum(len(truth) for truth in truths)),
+        "given_up": sum(read.confidence == 0 for read in reads),
         "accepted": len(taken),
         "accepted_wrong": sum(read.text != truth for read, truth in taken),
         "cpu_ms_median": float(np.median([read.cpu_ms for read in reads])) if reads else None,

@@ -100,7 +100,7 @@ def best_look(image: Image, quads: Sequence[Quad], reader: CropReader, grammar: 
     looks = [
         Look(reading, quad)
         for reading, quad in zip(readings, quads, strict=True)
-        if reading.text and reading.legible >= MIN_LEGIBLE and reading.probability >= MIN_PROBABILITY
+        if not reading.given_up and reading.legible >= MIN_LEGIBLE and reading.probability >= MIN_PROBABILITY
     ]
     whole = [
         one

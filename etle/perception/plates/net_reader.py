@@ -39,7 +39,7 @@ BATCH = 32
 class Calibration:
     """Logistic regression from what the network says to the probability that the text is right.
 
-    Features: logit of the text's share among all texts, logarithm of its mass, logit of legibility, each clipped.
+    Features: logit of the text's share (:func:`features_of`), logarithm of its mass, logit of legibility, each clipped.
     """
 
     weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
@@ -51,13 +51,22 @@ class Calibration:
         return 1 / (1 + math.exp(-max(-40.0, min(40.0, total))))
 
 
+OUTSIDE = 0.003
+"""Weight of what the beam let go: what is no text under the grammar.
+
+Set on drawn plates, photos and crops without a plate: larger weights lose readings of blurred plates; with none at all
+the one text that is left of a crop without a plate, at a mass of a thousandth, stands as certain.
+"""
+
+
 def features_of(found: Sequence[Hypothesis], legible: float) -> tuple[float, float, float]:
-    """What calibration goes by; ``found`` is best first and not empty."""
+    """What calibration goes by: of the best text that is not empty. ``found`` is best first and holds one."""
+    best = next(h for h in found if h.text)
     total = sum(h.mass for h in found)
-    share = found[0].mass / total if total > 0 else 0.0
+    share = best.mass / (total + OUTSIDE * max(0.0, 1 - total))
     return (
         max(-7.0, min(7.0, _logit(share))),
-        max(-12.0, math.log(max(1e-12, found[0].mass))),
+        max(-12.0, math.log(max(1e-12, best.mass))),
         max(-7.0, min(7.0, _logit(legible))),
     )
 
@@ -144,7 +153,7 @@ class PlateNetReader:
             for view in _views(crop):
                 views.append(view)
                 owners.append(number)
-        best = [CropReading("", 0.0, (), 0.0, (), 0.0)] * len(crops)
+        best = [CropReading("", 0.0, (), 0.0, (), 0.0, given_up=True)] * len(crops)
         if not views:
             return best
         characters, legible = self.probabilities(views)
@@ -156,28 +165,23 @@ class PlateNetReader:
 
     def _reading(self, rows: NDArray[np.float64], legible: float, machine: Automaton | None) -> CropReading:
         found = hypotheses(rows, machine)
-        if not found or not found[0].text:
-            return CropReading("", 0.0, (), 0.0, (), legible)
+        texts = [h for h in found if h.text]
+        if not texts:
+            return CropReading("", 0.0, (), 0.0, (), legible, given_up=True)
+        best = texts[0]
         probability = self._calibration.probability(features_of(found, legible))
         total = sum(h.mass for h in found)
-        shares = [h.mass / total for h in found]
-        margin = shares[0] - (shares[1] if len(shares) > 1 else 0.0)
+        margin = max(0.0, best.mass - max((h.mass for h in found if h is not best), default=0.0)) / total
         # what is left of the certainty is shared among the other texts as the network shares it
-        rest = max(1e-12, 1 - shares[0])
-        others = tuple(
-            (h.text, (1 - probability) * share / rest)
-            for h, share in zip(found[1:6], shares[1:6], strict=True)
-            if h.text
-        )
-        text = found[0].text
-        return CropReading(
-            text, probability, _character_probs(text, found, probability), margin * probability, others, legible
-        )
+        rest = max(1e-12, total - best.mass)
+        others = tuple((h.text, (1 - probability) * h.mass / rest) for h in texts[1:6])
+        probs = _character_probs(best.text, texts, probability)
+        return CropReading(best.text, probability, probs, margin * probability, others, legible, not found[0].text)
 
     def read_row(self, image: Image) -> CharReading:
-        """The text of a BGR picture that holds a plate or a single row of one."""
+        """The text of a BGR picture that holds a plate or a single row of one; empty where the reader gives up."""
         reading = self.read_crops([image], self._grammar)[0]
-        return CharReading(reading.text, reading.char_probs)
+        return CharReading("", ()) if reading.given_up else CharReading(reading.text, reading.char_probs)
 
     def find_text(self, image: Image) -> list[TextBox]:
         """Nothing: this reader reads plates that have been found (:mod:`etle.perception.plates.locate`)."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,8 +17,20 @@ import numpy as np
 from etle.errors import InputError
 from etle.perception.plates.grammar import PlateCandidate, PlateGrammar
 from etle.perception.plates.locate import TextRow, enlarge, plate_rows, search_scale, vehicle_regions
-from etle.perception.plates.look import best_look, look
-from etle.perception.plates.quads import ABOVE, BELOW, BESIDE, box_quad, cut, lettering, refine
+from etle.perception.plates.look import MIN_LEGIBLE, best_look, look
+from etle.perception.plates.net_reader import MIN_HEIGHT_PX, MIN_WIDTH_PX
+from etle.perception.plates.quads import (
+    ABOVE,
+    BELOW,
+    BESIDE,
+    Quad,
+    box_quad,
+    candidates,
+    cut,
+    lettering,
+    refine,
+    surface,
+)
 from etle.perception.plates.text import CharReading, CropReader, CropReading, TextReader
 from etle.types import BoxPx, Image, PlateReading, TrackPoint
 
@@ -327,6 +340,9 @@ def _read_crop_of(
     return PlateReading(seen.text, seen.char_probs, frame_index, t_s, box, reader.name, seen.alternatives)
 
 
+Outcome = Literal["accepted", "unsure", "cannot read"]
+
+
 @dataclass(frozen=True, slots=True)
 class ImagePlate:
     """The plate read in a single picture: one look, so weaker than a verdict over several frames."""
@@ -345,6 +361,15 @@ class ImagePlate:
     reason: str = ""
     """Why ``text`` is None."""
     notes: tuple[str, ...] = ()
+    outcome: Outcome = "cannot read"
+    """``accepted``: ``text`` holds it. ``unsure``: there is a reading below the threshold. ``cannot read``: the reader
+    holds that there is nothing to read, or found no plate."""
+    best: str | None = None
+    """The best reading in canonical form whatever the outcome, for people to see; None where there is not even one."""
+    best_confidence: float = 0.0
+    """Of ``best``, as ``confidence`` is of ``text``."""
+    alternatives: tuple[tuple[str, float], ...] = ()
+    """Other texts the reader held possible, compact, with their probabilities, best first."""
 
     def as_json(self) -> dict[str, object]:
         """The line ``etle plates read --json`` prints."""
@@ -353,6 +378,11 @@ class ImagePlate:
             "text": self.text,
             "confidence": round(self.confidence, 4),
             "chars": [{"char": char, "prob": round(prob, 4)} for char, prob in self.chars],
+            "outcome": self.outcome,
+            "best": self.best,
+            "best_confidence": round(self.best_confidence, 4),
+            "alternatives": [{"text": text, "prob": round(prob, 4)} for text, prob in self.alternatives],
+            "reason": self.reason,
         }
 
 
@@ -443,10 +473,18 @@ def _verdict(
         return ImagePlate(name, None, 0.0, (), reading.text, f"{reading.text!r} is no plate")
     candidate = min(grammar.candidates(reading.text, reading.char_probs), key=lambda c: _penalty(c, grammar))
     confidence = min(candidate.char_probs)
+    seen = ImagePlate(name, None, 0.0, (), reading.text, best=candidate.text, best_confidence=confidence)
     if confidence < min_confidence:
-        return ImagePlate(name, None, 0.0, (), reading.text, f"weakest character at {confidence:.2f}")
-    chars = tuple(zip(candidate.compact, candidate.char_probs, strict=True))
-    return ImagePlate(name, candidate.text, confidence, chars, reading.text, "", tuple(grammar.notes(candidate.text)))
+        return replace(seen, reason=f"weakest character at {confidence:.2f}", outcome="unsure")
+    return _taken(seen, tuple(zip(candidate.compact, candidate.char_probs, strict=True)), grammar)
+
+
+def _taken(seen: ImagePlate, chars: tuple[tuple[str, float], ...], grammar: PlateGrammar) -> ImagePlate:
+    """The best reading as the accepted one."""
+    notes = tuple(grammar.notes(seen.best)) if seen.best else ()
+    return replace(
+        seen, text=seen.best, confidence=seen.best_confidence, chars=chars, notes=notes, reason="", outcome="accepted"
+    )
 
 
 def read_images(
@@ -488,6 +526,13 @@ def _image_plate(
     return _accepted(name, found.reading, reader, grammar, min_confidence)
 
 
+CLOSER = 0.85
+"""A row of lettering that takes less than this share of a crop is looked at closer. One as large as the crop would be
+the same look again, and the best of several looks is surer than it should be."""
+
+MAX_CLOSER = 16
+
+
 def _crop_plate(
     name: str,
     pixels: Image,
@@ -496,12 +541,29 @@ def _crop_plate(
     grammar: PlateGrammar,
     min_confidence: float | None,
 ) -> ImagePlate:
-    if reading.text and reading.probability < reader.accept:  # cut loosely, perhaps: the row of lettering itself
-        whole = (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
-        closer = best_look(pixels, [box_quad(whole), *refine(pixels, whole)[1:]], reader, grammar)
+    if reading.given_up or reading.probability < reader.accept:  # cut loosely, perhaps, or askew
+        closer = best_look(pixels, _closer(pixels, everywhere=reading.probability < 0.5), reader, grammar)
         if closer is not None and closer.reading.rank > reading.rank:
             reading = _of_two(closer.reading, reading)
     return _accepted(name, reading, reader, grammar, min_confidence)
+
+
+def _closer(crop: Image, *, everywhere: bool) -> list[Quad]:
+    """Places in a crop that hold less than all of it: rows of lettering, the surfaces they stand on.
+
+    With ``everywhere`` also whatever else may be a plate, as in a vehicle's picture.
+    """
+    height, width = crop.shape[:2]
+    if width < MIN_WIDTH_PX or height < MIN_HEIGHT_PX:
+        return []
+    whole = (0.0, 0.0, float(width), float(height))
+    rows = refine(crop, whole)[1:]
+    found = rows + [quad for at in (box_quad(whole), *rows[:2]) for quad in surface(crop, at)]
+    if everywhere:
+        found += candidates(crop)
+    inside = np.array([width, height], np.float32)
+    small = [quad for quad in found if cv2.contourArea(np.clip(quad, 0, inside)) < CLOSER * width * height]
+    return small[:MAX_CLOSER]
 
 
 def _of_two(surer: CropReading, other: CropReading) -> CropReading:
@@ -516,13 +578,24 @@ def _accepted(
 ) -> ImagePlate:
     if not reading.text:
         return ImagePlate(name, None, 0.0, (), "", "nothing readable")
+    text = grammar.canonical(reading.text) or reading.text
+    seen = ImagePlate(
+        name,
+        None,
+        0.0,
+        (),
+        reading.text,
+        best=text,
+        best_confidence=reading.probability,
+        alternatives=reading.alternatives,
+    )
+    if reading.given_up or reading.legible < MIN_LEGIBLE:
+        return replace(seen, reason=f"nothing readable ({reading.text} at {reading.probability:.2f})")
     threshold = reader.accept if min_confidence is None else min_confidence
     if reading.probability < threshold:
         reason = f"{reading.text} at {reading.probability:.2f}, {threshold:.2f} needed"
-        return ImagePlate(name, None, 0.0, (), reading.text, reason)
-    text = grammar.canonical(reading.text) or reading.text
-    chars = tuple(zip(reading.text, reading.char_probs, strict=True))
-    return ImagePlate(name, text, reading.probability, chars, reading.text, "", tuple(grammar.notes(text)))
+        return replace(seen, reason=reason, outcome="unsure")
+    return _taken(seen, tuple(zip(reading.text, reading.char_probs, strict=True)), grammar)
 
 
 def _load(image: Path | str | Image) -> tuple[str, Image]:

@@ -55,7 +55,7 @@ class CropReading:
     """What a reader of plates makes of one plate cut out of a picture."""
 
     text: str
-    """Compact, upper case; empty for "nothing to read here", a normal answer."""
+    """Compact, upper case: the best reading, however unlikely; empty where there is not even one."""
     probability: float
     """Calibrated probability that ``text`` is right, 0 to 1."""
     char_probs: tuple[float, ...]
@@ -66,11 +66,13 @@ class CropReading:
     """Other texts with their probabilities, best first."""
     legible: float
     """Probability that the crop shows a readable plate, 0 to 1."""
+    given_up: bool = False
+    """Nothing to read here is likelier than ``text``: a normal answer. The text is then for people to see only."""
 
     @property
-    def rank(self) -> tuple[float, float]:
+    def rank(self) -> tuple[bool, float, float]:
         """For choosing among several cuts of one plate: larger is better."""
-        return (self.probability, self.legible)
+        return (not self.given_up, self.probability, self.legible)
 
     def at(self, probability: float) -> CropReading:
         """The same reading held less probable (0 to 1), its characters in the same proportion."""

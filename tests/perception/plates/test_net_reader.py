@@ -25,7 +25,8 @@ from etle.perception.plates import (
     second_opinion,
     vote,
 )
-from etle.perception.plates.net_reader import Calibration, unstacked
+from etle.perception.plates.ctc import CHARACTERS, Hypothesis, automaton, hypotheses
+from etle.perception.plates.net_reader import Calibration, features_of, unstacked
 from etle.perception.plates.text import CharReading, TextBox
 from etle.types import BoxPx, Image, PlateReading, PlateVerdict
 from tests.perception.plates.test_read import plate_picture
@@ -146,11 +147,13 @@ def test_pictures_are_read_in_batches_and_refused_below_the_threshold(
     first, second = read_images([tmp_path / "a.png", tmp_path / "b.png"], crop=True, reader=reader, grammar=grammar)
     assert first.text == "BH 1207 RR"
     assert [c for c, _ in first.chars] == list("BH1207RR")
-    assert set(first.as_json()) == {"image", "text", "confidence", "chars"}
+    assert (first.outcome, first.best, first.best_confidence) == ("accepted", first.text, first.confidence)
     assert (second.text, second.confidence, second.chars) == (None, 0.0, ())
+    assert (second.outcome, second.best, second.best_confidence) == ("cannot read", None, 0.0)
     refused = read_image(plate_picture(), crop=True, reader=reader, grammar=grammar, min_confidence=1.01)
-    assert refused.text is None
-    assert refused.raw == "BH1207RR"
+    assert (refused.text, refused.confidence, refused.outcome) == (None, 0.0, "unsure")
+    assert (refused.raw, refused.best) == ("BH1207RR", "BH 1207 RR")
+    assert refused.best_confidence > 0.9
     image, _ = vehicle()
     assert read_image(image, crop=False, reader=reader, grammar=grammar).text == "BH 1207 RR"
 
@@ -182,6 +185,74 @@ def test_calibration_is_a_logistic_curve() -> None:
     assert curve.probability((2.0, 0.0, -4.0)) == pytest.approx(0.5)
     assert curve.probability((7.0, 0.0, 7.0)) == pytest.approx(1 / (1 + math.exp(-7.75)))
     assert CropReading("A1", 0.9, (), 0.0, (), 0.2).rank > CropReading("", 0.0, (), 0.0, (), 0.9).rank
+
+
+def columns(*likely: dict[str, float]) -> np.ndarray:
+    """Probabilities of the network: for each column the characters named, blank for the rest, blanks between."""
+    rows = []
+    for chosen in likely:
+        row = np.zeros(37)
+        for character, p in chosen.items():
+            row[CHARACTERS.index(character) + 1] = p
+        row[0] = 1 - row.sum()
+        rows += [row, np.eye(37)[0]]
+    return np.array(rows)
+
+
+def test_a_crumb_of_a_text_is_no_plate_however_alone_it_stands(grammar: PlateGrammar) -> None:
+    machine = automaton(grammar)
+    found = hypotheses(columns({"B": 1.0}, {"1": 1.0}, {"A": 1.0}), machine)
+    assert features_of(found, 0.5)[0] == 7.0  # clipped: as sure as can be
+    # of a crop without a plate the beam may keep one complete text and nothing else, at a mass of a thousandth
+    alone = [Hypothesis("B1A", 0.001)]
+    assert features_of(alone, 0.5)[0] < 0
+    assert features_of([Hypothesis("", 0.9), Hypothesis("B1A", 0.1)], 0.5)[0] == pytest.approx(
+        math.log(1 / 9), abs=1e-3
+    )
+
+
+def test_a_reading_that_is_given_up_is_still_shown(reader: PlateNetReader, grammar: PlateGrammar) -> None:
+    doubtful = columns({"B": 0.3}, {"1": 0.3})
+    reading = reader._reading(doubtful, 0.4, automaton(grammar))
+    assert not hypotheses(doubtful, automaton(grammar))[0].text
+    assert (reading.text, reading.given_up) == ("B1", True)
+    assert 0 < reading.probability < 0.5
+    assert reading.margin == 0.0
+    sure = reader._reading(columns({"B": 0.9}, {"1": 0.9}, {"A": 0.9}), 0.99, automaton(grammar))
+    assert not sure.given_up
+    assert sure.rank > reading.rank
+
+
+def test_the_outcome_is_cannot_read_where_the_reader_gives_up(grammar: PlateGrammar) -> None:
+    class GivesUp:
+        name, accept, finder = "gives up", 0.9, None
+
+        def read_crops(self, crops: list[Image], grammar: PlateGrammar | None) -> list[CropReading]:
+            assert len(crops) == 1  # nothing to look closer at
+            return [CropReading("B1A", 0.95, (0.98, 0.98, 0.99), 0.0, (("B1AA", 0.02),), 0.3, given_up=True)]
+
+    plate = np.full((60, 180, 3), 90, np.uint8)
+    for least in (None, 0.0):
+        found = read_image(plate, crop=True, reader=GivesUp(), grammar=grammar, min_confidence=least)
+        assert (found.text, found.confidence, found.outcome) == (None, 0.0, "cannot read")
+        assert (found.best, found.best_confidence) == ("B 1 A", 0.95)
+    line = found.as_json()
+    assert line["text"] is None
+    assert (line["best"], line["alternatives"]) == ("B 1 A", [{"text": "B1AA", "prob": 0.02}])
+    assert "B1A" in str(line["reason"])
+
+
+def test_a_plate_with_much_around_it_or_askew_is_still_read(reader: PlateNetReader, grammar: PlateGrammar) -> None:
+    plate = plate_picture()
+    height, width = plate.shape[:2]
+    scene = np.full((3 * height, 2 * width, 3), 120, np.uint8)
+    cv2.rectangle(scene, (0, 2 * height + 20), (2 * width, 3 * height), (70, 60, 60), -1)
+    scene[height : 2 * height, width // 2 : width // 2 + width] = plate
+    turn = cv2.getRotationMatrix2D((width, 1.5 * height), 9, 1)
+    askew = cv2.warpAffine(scene, turn, (2 * width, 3 * height), borderMode=cv2.BORDER_REPLICATE)
+    for picture in (scene, askew):
+        found = read_image(np.asarray(picture, np.uint8), crop=True, reader=reader, grammar=grammar)
+        assert found.best == "BH 1207 RR"
 
 
 class Says:

@@ -19,6 +19,10 @@ def test_figures() -> None:
     assert (found["exact"], found["crops"], found["character_error"]) == (2, 4, pytest.approx(7 / 25))
     assert (found["accepted"], found["accepted_wrong"]) == (2, 1)
     assert found["cpu_ms_median"] == 2.0
+    # a reading at no confidence is one the reader has given up
+    shown = figures([read("BH1234AB", 0.9), read("B1", 0.0)], ["BH1234AB", "B1C"], 0.5)
+    assert (shown["given_up"], shown["character_error"]) == (1, pytest.approx(1 / 11))
+    assert shown["character_error_given_up_empty"] == pytest.approx(3 / 11)
 
 
 def test_calibration_bins() -> None:

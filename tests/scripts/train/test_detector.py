@@ -357,4 +357,4 @@ def test_an_exported_detector_becomes_trainable_again(tmp_path: Path) -> None:
     assert np.abs(found[:, :4] - expected[:, :4]).max() < 0.01  # pixels
     assert np.abs(found[:, 4:] - expected[:, 4:]).max() < 1e-4
     with pytest.raises(ValueError, match="not a YOLO11n of 8 classes"):
-        network.from_onnx(sources.REPOSITORY / "models" / "plate_reader" / "etle-plates-2.onnx")
+        network.from_onnx(sources.REPOSITORY / "models" / "plate_reader" / "etle-plates-3.onnx")

@@ -16,8 +16,18 @@ torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
 pytest.importorskip("onnx", reason="needs the extra 'dev'")
 
 from etle.perception.plates import PlateNetReader  # noqa: E402
+from etle.perception.plates.net_reader import Calibration  # noqa: E402
 from scripts.train.plate_reader import nonplates, real, recipe  # noqa: E402
-from scripts.train.plate_reader.calibrate import Read, edits, fit, probability, threshold, wilson  # noqa: E402
+from scripts.train.plate_reader.calibrate import (  # noqa: E402
+    Read,
+    edits,
+    figures,
+    fit,
+    probability,
+    threshold,
+    wilson,
+    without_mass,
+)
 from scripts.train.plate_reader.export import export  # noqa: E402
 from scripts.train.plate_reader.model import COLUMNS, HEIGHT, WIDTH, PlateNet, encode, greedy, load  # noqa: E402
 from scripts.train.plate_reader.samples import Sample, Source, mixed, prepare  # noqa: E402
@@ -112,6 +122,13 @@ def test_it_learns_stops_and_goes_on(tmp_path: Path) -> None:
     assert np.abs(ours - torch.softmax(theirs, 2).numpy()).max() < 1e-3
     assert reader.accept == 0.5
     assert reader.name.startswith("test ")
+    # in 8 bits it is smaller, reads nearly the same and keeps what is stated in it
+    export(tmp_path / "run" / "last.pt", tmp_path / "small.onnx", facts, quantise_on=[s.image for s in samples])
+    small = PlateNetReader(tmp_path / "small.onnx")
+    assert (tmp_path / "small.onnx").stat().st_size < 0.6 * (tmp_path / "net.onnx").stat().st_size
+    assert (small.accept, small.name.split()[0]) == (0.5, "test")
+    rounded, _ = small.probabilities([s.image for s in samples])
+    assert 0 < np.abs(ours - rounded).mean() < 0.02
 
 
 def test_weights_of_the_earlier_form_are_taken_over(tmp_path: Path) -> None:
@@ -207,6 +224,14 @@ def test_calibration_finds_the_curve_it_was_made_from() -> None:
     assert taken
     assert sum(not r.right for r in taken) <= 0.005 * len(taken) + 1
     assert accept > probability(found, Read("", "B1", (3.0, -1.0, 0.0)))
+
+
+def test_figures_count_readings_given_up_both_ways() -> None:
+    sure, given_up = Read("B12AB", "B12AB", (5.0, 0.0, 5.0)), Read("B34CD", "B34C", (-3.0, -4.0, -5.0), given_up=True)
+    found = figures([sure, given_up], Calibration((1.0, 0.0, 0.0), 0.0), 0.9)
+    assert (found["exact"], found["accepted"], found["given_up"]) == (0.5, 0.5, 1)
+    assert (found["character_error"], found["character_error_given_up_empty"]) == (0.1, 0.5)
+    assert without_mass(given_up).features == (-3.0, 0.0, -5.0)
 
 
 def test_figures_against_known_values() -> None:
