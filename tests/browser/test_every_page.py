@@ -70,9 +70,12 @@ PAGES: dict[str, tuple[str, ...]] = {
 }
 """Route of a page -> addresses under which it is looked at."""
 LOOKS = {
-    "operator": ("dark", "en"), "officer": ("light", "id"), "supervisor": ("dark", "id"),
-    "administrator": ("light", "en"), "auditor": ("dark", "en"),
-}  # fmt: skip
+    "officer": ("light", "id"),
+    "supervisor": ("dark", "id"),
+    "administrator": ("light", "en"),
+    "auditor": ("dark", "en"),
+}
+"""Role -> theme and language. An operator sees what an auditor and an administrator see, without their own pages."""
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1, "is_mobile": True, "has_touch": True}
 
 
@@ -164,7 +167,7 @@ def _look(page: Page, name: str, wrong: list[str]) -> None:
     wrong += [f"{name}: {one}" for one in axe_findings(page)]
 
 
-@pytest.mark.parametrize("name", sorted(USERS))
+@pytest.mark.parametrize("name", sorted(name for name, role in USERS.items() if role in LOOKS))
 def test_axe_on_the_pages_of_a_role(browser: Browser, town: Town, name: str) -> None:
     role = USERS[name]
     scheme, language = LOOKS[role]
