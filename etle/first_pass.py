@@ -146,27 +146,22 @@ class SparingPass:
         Raises:
             FootageError: A frame could be decoded the first time and not now.
         """
-        needed: dict[int, list[BoxPx] | None] = {}
-        for span, track in wants:
-            if self.in_full(span, track):
+        needed: dict[int, list[BoxPx]] = {}
+        for span, what in wants:
+            if self.in_full(span, what):
                 continue
             for index in self.frames_in([(span[0] - WIDER_S, span[1] + WIDER_S)]):
-                box = None if track is None else self._box_at(track, index)
-                if self._seen_in_full(index, box):
-                    continue
-                boxes = needed.setdefault(index, [])
-                if box is None:
-                    needed[index] = None
-                elif boxes is not None:
-                    boxes.append(box)
+                box = self._box_at(what, index)
+                if not self._seen_in_full(index, box):
+                    needed.setdefault(index, []).append(box)
         for raw in self._reader.raw_frames_at(needed):
             self._see(raw, needed[raw.index])
         return len(needed)
 
-    def _see(self, raw: RawFrame, boxes: list[BoxPx] | None) -> None:
+    def _see(self, raw: RawFrame, boxes: list[BoxPx]) -> None:
         index, image = raw.index, raw.image()
         others = self._others(index)
-        if boxes is not None and others is not None and self._pace.parts and isinstance(self._detector, PartDetector):
+        if others is not None and self._pace.parts and isinstance(self._detector, PartDetector):
             # what hides a vehicle or is hidden by it belongs to it
             near = [
                 d.box_px for d in others if d.label in VEHICLE_LABELS and any(_touch(d.box_px, box) for box in boxes)
@@ -211,12 +206,9 @@ class SparingPass:
             found.update(self._index[first : bisect.bisect_right(self._t_s, end + 1e-6)])
         return sorted(found)
 
-    def in_full(self, span: Span, track: Track | None) -> bool:
-        """Whether every frame of a span was looked at in full where a vehicle is; None: everywhere."""
-        return all(
-            self._seen_in_full(index, None if track is None else self._box_at(track, index))
-            for index in self.frames_in([span])
-        )
+    def in_full(self, span: Span, what: Track | BoxPx) -> bool:
+        """Whether every frame of a span was looked at in full where a vehicle is, or in a part of the picture."""
+        return all(self._seen_in_full(index, self._box_at(what, index)) for index in self.frames_in([span]))
 
     # -- what was seen -------------------------------------------------------------------------------------------
 
@@ -297,14 +289,14 @@ class SparingPass:
         first, second = _unpacked(self._looks[before]), _unpacked(self._looks[after])
         return between(first, second, (t - t0) / (t1 - t0), both=sure)
 
-    def _seen_in_full(self, index: int, box_px: BoxPx | None) -> bool:
-        if index in self._full:
-            return True
-        return box_px is not None and any(within(box_px, part) for part in self._parts.get(index, (None, ()))[1])
+    def _seen_in_full(self, index: int, box_px: BoxPx) -> bool:
+        return index in self._full or any(within(box_px, part) for part in self._parts.get(index, (None, ()))[1])
 
-    def _box_at(self, track: Track, index: int) -> BoxPx:
+    def _box_at(self, what: Track | BoxPx, index: int) -> BoxPx:
         """Where a vehicle is in a frame, straight between its points; beyond them where it would go on to as well."""
-        points, t = track.points, self._time(index)
+        if not isinstance(what, Track):
+            return what
+        points, t = what.points, self._time(index)
         n = bisect.bisect_left(points, index, key=lambda p: p.frame_index)
         if n < len(points) and points[n].frame_index == index:
             return points[n].box_px

@@ -20,12 +20,12 @@ from etle.measure.path import GroundPath, LaneAxis, ground_path
 from etle.measure.speed import robust_slope
 from etle.rules.base import SignalTimeline
 from etle.site import Site
-from etle.types import Detection, PointM, SignalState, Track, TrackPoint
+from etle.types import BoxPx, Detection, PointM, SignalState, Track, TrackPoint
 
 Span: TypeAlias = tuple[float, float]
 Line: TypeAlias = tuple[PointM, PointM]
-Want: TypeAlias = tuple[Span, Track | None]
-"""A time to be seen in full, and the vehicle concerned; None: everything in the picture."""
+Want: TypeAlias = tuple[Span, Track | BoxPx]
+"""A time to be seen in full, and the vehicle concerned or the part of the picture."""
 
 KMH_PER_MPS = 3.6
 MOVED_M = 0.5
@@ -56,6 +56,8 @@ UNSEEN_S = 0.35
 """A vehicle may have been in the picture this long before and after it was first and last seen sparsely."""
 STRAY_S = 0.35
 """Around something on a lane that no track explains."""
+STRAY_SIZES = 3.0
+"""In that time it is no farther away than this many times its own size."""
 STRAY_SCORE = 0.40
 """Weaker detections start no track at full rate either."""
 
@@ -157,7 +159,11 @@ class Suspects:
             if key not in self._known:
                 self._known[key] = joined(self._of_track(track))
             found += [(span, track) for span in self._known[key]]
-        found += [(span, None) for span in joined(span for point in strays for span in self._of_stray(point))]
+        for point in strays:
+            x1, y1, x2, y2 = point.box_px
+            dx, dy = STRAY_SIZES * (x2 - x1), STRAY_SIZES * (y2 - y1)
+            around = (max(0.0, x1 - dx), max(0.0, y1 - dy), min(self._size[0], x2 + dx), min(self._size[1], y2 + dy))
+            found += [(span, around) for span in self._of_stray(point)]
         return found
 
     def _of_track(self, track: Track) -> list[Span]:
