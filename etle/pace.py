@@ -27,6 +27,8 @@ class Pace:
     """... but at least this often."""
     coarse_engine: bool = True
     """Looks that bear no measurement may be computed in lower precision where the processor is faster at it."""
+    coarse_share: float = 0.75
+    """... and on a picture of this share of the usual input's size."""
     second_look: bool = True
     """Where a rule may have been broken, every frame is looked at in full. Off: for the bench alone, finds no sound
     case."""

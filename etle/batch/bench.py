@@ -41,6 +41,7 @@ WAYS: dict[Way, str] = {
     "fast-whole": "the fast pace, second looks at whole pictures",
     "fast-ungated": "the fast pace without the motion gate",
     "fast-precise": "the fast pace, sparse looks in single precision",
+    "fast-large": "the fast pace, sparse looks at the usual size",
     "fast-dense": "the fast pace, sparse looks at every frame",
     "loop": "cv2.VideoCapture, Ultralytics track (ByteTrack, 640 px) on every frame, the same weights by ONNX Runtime; "
     "EasyOCR on the plate of every tracked vehicle in every frame, from 40 px on",
@@ -54,6 +55,7 @@ PACES: dict[Way, Pace] = {
     "fast-whole": replace(FAST, parts=False),
     "fast-ungated": replace(FAST, motion_gate=False),
     "fast-precise": replace(FAST, coarse_engine=False),
+    "fast-large": replace(FAST, coarse_share=1.0),
     "fast-dense": replace(FAST, look_every_s=0.0),
 }
 """This program with all its savings, with none, and with each of them left out."""

@@ -9,17 +9,19 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import xxhash
 
 from etle.footage.reader import FootageReader, RawFrame
-from etle.perception.detector import Detector
+from etle.perception.detector import Detector, PartDetector, PartialLook
 from etle.pipeline import Tools
-from etle.types import Detection, Image
+from etle.types import BoxPx, Detection, Image
 
-Found = Mapping[bytes, tuple[Detection, ...]]
-"""What was found, by :func:`picture_key`."""
+Answer: TypeAlias = tuple[Detection, ...] | PartialLook | None
+Found: TypeAlias = Mapping[bytes, Answer]
+"""What was found, by :func:`picture_key`; of looks at parts of a picture, by the boxes asked for as well."""
 
 
 def picture_key(image: Image) -> bytes:
@@ -45,7 +47,7 @@ class RememberingDetector:
         self._detector = detector
         self._known = known or {}
         self._keep = keep
-        self.found: OrderedDict[bytes, tuple[Detection, ...]] = OrderedDict()
+        self.found: OrderedDict[bytes, Answer] = OrderedDict()
         """What the detector itself was asked, oldest first."""
         self.name = detector.name
         self.model_name = detector.model_name
@@ -64,14 +66,39 @@ class RememberingDetector:
         for n, key in enumerate(keys):
             if n in fresh:
                 answer = fresh[n]
-                if self._keep != 0:
-                    self.found[key] = tuple(answer)
+                self._remember(key, tuple(answer))
             else:
-                answer = list(self._known[key] if key in self._known else self.found[key])
+                known = self._known[key] if key in self._known else self.found[key]
+                assert isinstance(known, tuple)
+                answer = list(known)
             answers.append(answer)
+        self._forget()
+        return answers
+
+    def detect_around(self, image: Image, boxes_px: Sequence[BoxPx]) -> PartialLook | None:
+        """Find objects around boxes; see :class:`etle.perception.detector.PartDetector`."""
+        if not isinstance(self._detector, PartDetector):
+            return None
+        key = self._salt + b"parts" + picture_key(image) + np.asarray(boxes_px, np.float64).tobytes()
+        for kept in (self._known, self.found):
+            if key in kept:
+                self.remembered += 1
+                look = kept[key]
+                assert not isinstance(look, tuple)
+                return look
+        self.asked += 1
+        look = self._detector.detect_around(image, boxes_px)
+        self._remember(key, look)
+        self._forget()
+        return look
+
+    def _remember(self, key: bytes, answer: Answer) -> None:
+        if self._keep != 0:
+            self.found[key] = answer
+
+    def _forget(self) -> None:
         while self._keep is not None and len(self.found) > self._keep:
             self.found.popitem(last=False)
-        return answers
 
 
 def remembering(

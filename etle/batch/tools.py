@@ -15,6 +15,7 @@ from etle.pace import Pace
 from etle.perception.detector import Detector
 from etle.perception.engines import load_detector
 from etle.perception.engines.openvino_engine import lower_precision_is_faster
+from etle.perception.engines.yolo import STRIDE_PX
 from etle.perception.faces import find_faces
 from etle.perception.plates.easyocr_reader import EasyOcrReader
 from etle.perception.plates.grammar import PlateGrammar
@@ -76,17 +77,22 @@ def law_facts(code: str, on: dt.date) -> Mapping[str, Any]:
     return offence(code, on).model_dump(mode="json")
 
 
-def coarse_detector(model: ModelFile, settings: Settings, threads: int | None = None) -> Detector | None:
-    """The detector in lower precision, for looks that bear no measurement; None where that is not faster here."""
-    if model.kind not in ("onnx", "openvino") or not lower_precision_is_faster():
+def coarse_detector(model: ModelFile, settings: Settings, pace: Pace, threads: int | None = None) -> Detector | None:
+    """The detector for looks that bear no measurement; None where it would be the usual one.
+
+    It computes in lower precision where that is faster here, and on smaller pictures where the network takes any size.
+    """
+    lower = pace.coarse_engine and model.kind in ("onnx", "openvino") and lower_precision_is_faster()
+    size_px = max(STRIDE_PX, int(settings.detector_size_px * pace.coarse_share) // STRIDE_PX * STRIDE_PX)
+    if not lower and size_px == settings.detector_size_px:
         return None
     return load_detector(
         model,
-        engine="openvino",
-        size_px=settings.detector_size_px,
+        engine="openvino" if lower else settings.engine,
+        size_px=size_px,
         score=settings.detector_score,
         threads=threads,
-        coarse=True,
+        coarse=lower,
     )
 
 
@@ -113,7 +119,7 @@ def build_tools(
         threads=threads,
     )
     pace = pace or Pace.of(settings.pace)
-    coarse = coarse_detector(chosen, settings, threads) if pace.mode == "fast" and pace.coarse_engine else None
+    coarse = coarse_detector(chosen, settings, pace, threads) if pace.mode == "fast" else None
     return Tools(
         detector=detector,
         coarse_detector=coarse,
