@@ -616,17 +616,9 @@ def bench(
             save(document, file)  # after each, so that a run that is stopped leaves what it has
     if json_lines:
         return
-    table = Table(
-        "recording",
-        "way",
-        "frames/s",
-        "CPU s per video s",
-        "x decoding",
-        "loop / it",
-        "sparing loop / it",
-        "MiB",
-        "cases",
-    )
+    heads = ("frames/s", "CPU s per video s", "x decoding", "loop / it", "sparing loop / it", "MiB", "cases")
+    table = Table("recording", "way", *heads)
+    table.columns[1].no_wrap = True
     for entry in (*document["recordings"], *document["all"]):
         table.add_row(
             Path(entry["file"]).stem,
