@@ -69,7 +69,7 @@ from etle.measure.path import (
 from etle.measure.refusal import Refusal, RefusalReason
 from etle.measure.same_vehicle import same_vehicle
 from etle.measure.signal_sources import ClockOffset, NoOffset, SignalSources, both_sources
-from etle.measure.speed import measure_speed
+from etle.measure.speed import SpeedMeasurement, measure_speed
 from etle.pace import FULL, Pace
 from etle.perception.beacons import Beacons, BeaconSample, find_beacons, sample
 from etle.perception.detector import Detector
@@ -451,7 +451,14 @@ def _second_looks(
     seen = Seen()
     for index, detections in sparing.looked_at(shown):
         seen.add(index, (d for d in detections if d.label in BYSTANDERS))
-    return replace(found, seen=seen, looks=dict(sparing.tally))
+    # a lawful vehicle's speed from sparse looks suffices to let it off; it is none to be told
+    passages = tuple(
+        replace(p, speed=None)
+        if isinstance(p.speed, SpeedMeasurement) and not sparing.in_full((p.speed.start_s, p.speed.end_s), p.track)
+        else p
+        for p in found.passages
+    )
+    return replace(found, passages=passages, seen=seen, looks=dict(sparing.tally))
 
 
 def _measured_spans(violation: Violation) -> list[Span]:

@@ -15,6 +15,7 @@ from etle.first_pass import between
 from etle.footage.reader import open_footage
 from etle.measure.ground import ground_plane_of
 from etle.measure.path import LaneAxis
+from etle.measure.speed import SpeedMeasurement
 from etle.pace import FAST, FULL, Pace
 from etle.perception.boxes import within
 from etle.perception.detector import PartialLook
@@ -141,6 +142,21 @@ def test_parts_of_the_picture_are_enough(folder: Path, both: tuple[RecordingResu
     for case in result.cases:  # the other vehicle is masked in every frame all the same
         masks = json.loads(case.pictures["masks"][1])["frames"]
         assert all(masks[str(n)]["masks"] for n in range(min(map(int, masks)) + 30, max(map(int, masks)) - 30))
+
+
+def test_a_speed_from_sparse_looks_is_not_told(both: tuple[RecordingResult, RecordingResult, int]) -> None:
+    full, fast, _ = both
+    told_full, told_fast = (
+        {
+            round(p.track.points[-1].t_s, 1): p.speed
+            for p in result.analysis.passages
+            if isinstance(p.speed, SpeedMeasurement)
+        }
+        for result in (full, fast)
+    )
+    assert len(told_full) == 4
+    assert 0 < len(told_fast) < len(told_full)
+    assert all(told_full[when] == speed for when, speed in told_fast.items())
 
 
 def test_parts_can_be_switched_off(folder: Path) -> None:
