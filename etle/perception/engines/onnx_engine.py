@@ -49,6 +49,7 @@ class OnnxRunner:
         batch, _, height, width = inputs[0].shape
         self.fixed_hw = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         self.fixed_batch = batch if isinstance(batch, int) else None
+        self.any_shape = self.fixed_hw is None
         self.name = f"ONNX Runtime {onnxruntime.__version__} ({self._session.get_providers()[0]})"
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -68,6 +68,7 @@ class OpenVinoRunner:
         batch, _, height, width = shape
         self.fixed_hw = (height.get_length(), width.get_length()) if height.is_static and width.is_static else None
         self.fixed_batch = batch.get_length() if batch.is_static else None
+        self.any_shape = self._request is not None and self.fixed_hw is None
         self._by_shape: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         low = self._config.get("INFERENCE_PRECISION_HINT") == "bf16"
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]} ({self._device}{', bfloat16' if low else ''})"

@@ -46,6 +46,8 @@ class Runner(Protocol):
     """Height and width of the input; None where the network takes any multiple of the stride."""
     fixed_batch: int | None
     """Pictures a call; None where the network takes any number."""
+    any_shape: bool
+    """Whether inputs of another size cost nothing but their size: no network is compiled for each."""
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on B x 3 x H x W; returns B x (4 + classes) x A, the caller's own copy."""
@@ -270,7 +272,7 @@ class YoloDetector:
         Parts begin and end on multiples of the network's coarsest stride, so that it sees the pixels it sees in the
         whole picture; what is farther away than :data:`AROUND_PX` is not among what it judges by.
         """
-        if self._runner.fixed_hw is not None or self._runner.fixed_batch not in (None, 1):
+        if not self._runner.any_shape or self._runner.fixed_batch not in (None, 1):
             return None
         check_image(image)
         target = input_hw((int(image.shape[0]), int(image.shape[1])), self._size_px)
