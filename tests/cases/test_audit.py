@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import pytest
 from sqlalchemy import select, text
@@ -76,7 +77,8 @@ def test_what_was_done_is_on_record_and_nothing_more(store: Database) -> None:
         "version": 2,
     }
     assert [entry.actor for entry in entries[-2:]] == ["sari", "unknown"]
-    everything = "".join(entry.content for entry in entries)
+    # a hash may hold any four digits
+    everything = re.sub(r'"[0-9a-f]{64}"', '""', "".join(entry.content for entry in entries))
     for private in ("1207", "1208", "pengawalan", "nol", "password by mistake", "correct horse"):
         assert private not in everything
 
