@@ -578,9 +578,7 @@ def bench(
     site: Annotated[Path | None, typer.Option("--site", help="Site file, for recordings.")] = None,
     ways: Annotated[
         str,
-        typer.Option(
-            "--ways", help="Comma-separated: decode, fast, full, loop, loop-sparing, loop-track, loop-openvino."
-        ),
+        typer.Option("--ways", help="Comma-separated; an unknown one lists them all."),
     ] = "decode,fast,full,loop,loop-sparing,loop-openvino",
     seconds: Annotated[
         float | None, typer.Option("--loop-seconds", min=1, help="The plain loops stop after so much of a recording.")

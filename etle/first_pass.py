@@ -140,8 +140,12 @@ class SparingPass:
             if progress is not None:
                 progress(self.frame_count, self._reader.info.frame_count, raw.t_s)
 
-    def see(self, wants: Iterable[Want]) -> int:
+    def see(self, wants: Iterable[Want], *, whole: bool = False) -> int:
         """Step 2: look at every frame of these times in full, at the vehicles concerned; returns how many were not yet.
+
+        Args:
+            wants: Times and vehicles; those seen in full already take nothing.
+            whole: At whole pictures, whatever the pace.
 
         Raises:
             FootageError: A frame could be decoded the first time and not now.
@@ -155,13 +159,13 @@ class SparingPass:
                 if not self._seen_in_full(index, box):
                     needed.setdefault(index, []).append(box)
         for raw in self._reader.raw_frames_at(needed):
-            self._see(raw, needed[raw.index])
+            self._see(raw, needed[raw.index], whole or not self._pace.parts)
         return len(needed)
 
-    def _see(self, raw: RawFrame, boxes: list[BoxPx]) -> None:
+    def _see(self, raw: RawFrame, boxes: list[BoxPx], whole: bool) -> None:
         index, image = raw.index, raw.image()
-        others = self._others(index)
-        if others is not None and self._pace.parts and isinstance(self._detector, PartDetector):
+        others = None if whole else self._others(index)
+        if others is not None and isinstance(self._detector, PartDetector):
             # what hides a vehicle or is hidden by it belongs to it
             near = [
                 d.box_px for d in others if d.label in VEHICLE_LABELS and any(_touch(d.box_px, box) for box in boxes)
@@ -170,6 +174,7 @@ class SparingPass:
             if look is not None:
                 before, parts = self._parts.get(index, (_packed([]), []))
                 new = [d for d in look.detections if not any(within(d.box_px, part) for part in parts)]
+                new = _without(new, _unpacked(before))
                 self._parts[index] = (np.concatenate([before, _packed(new)]), [*parts, *look.parts_px])
                 self.tally["parts"] += 1
                 return
@@ -216,7 +221,8 @@ class SparingPass:
         """Every track over the looks so far, with its doubtful moments."""
         tracker = Tracker(run_id, frame_size_px=self._size)
         for index in sorted(self._looks.keys() | self._parts.keys()):
-            found = [d for d in self._seen(index, sure=True) if d.label in VEHICLE_LABELS]
+            known = self._with_parts(index, self._others(index) or [])
+            found = [d for d in known if d.label in VEHICLE_LABELS]
             tracker.update(index, self._time(index), found)
         tracks = tracker.finish()
         return tracks, {track.track_id: tracker.pop_marks(track.track_id) for track in tracks}
@@ -230,9 +236,12 @@ class SparingPass:
                 continue
             for d in _unpacked(packed):
                 strong = d.label in VEHICLE_LABELS and d.score >= STRAY_SCORE
-                if any(within(d.box_px, part) for part in self._parts.get(index, (None, ()))[1]):
-                    continue
-                if strong and (index, d.box_px) not in held and on_road(d, self._road):
+                if (
+                    strong
+                    and not self._seen_in_full(index, d.box_px)
+                    and (index, d.box_px) not in held
+                    and on_road(d, self._road)
+                ):
                     t_s = self._time(index)
                     found.append(TrackPoint(index, t_s, d.box_px, d.label, d.score))
         return found
@@ -243,38 +252,32 @@ class SparingPass:
         Frames without a look near enough on either side are left out.
         """
         for index in self.frames_in(spans):
-            if index in self._looks or self._others(index) is not None:
-                yield index, self._seen(index, sure=False)
+            others = self._others(index, sure=False)
+            if others is not None:
+                yield index, self._with_parts(index, others)
 
     # -- internals -----------------------------------------------------------------------------------------------
 
     def _time(self, index: int) -> float:
         return self._t_s[bisect.bisect_left(self._index, index)]
 
-    def _seen(self, index: int, *, sure: bool) -> list[Detection]:
-        """What is known of a frame: seen in it, else told from the looks around.
+    def _with_parts(self, index: int, others: list[Detection]) -> list[Detection]:
+        """What was seen in parts of a frame, and what looks at whole pictures say of the rest of it."""
+        if index not in self._parts:
+            return others
+        packed, parts = self._parts[index]
+        found = _unpacked(packed)
+        margin = CLEARLY_SHARE * self._size[0]
+        rest = [d for d in others if not any(_clearly_within(d.box_px, part, margin, self._size) for part in parts)]
+        return found + _without(rest, found)
+
+    def _others(self, index: int, *, sure: bool = True) -> list[Detection] | None:
+        """What looks at whole pictures say of a frame; None where none is near enough on either side.
 
         Args:
             index: Number of the frame.
             sure: Without what only one of the looks around shows.
         """
-        if index not in self._parts:
-            return _unpacked(self._looks[index]) if index in self._looks else self._others(index, sure=sure) or []
-        packed, parts = self._parts[index]
-        found = _unpacked(packed)
-        margin = CLEARLY_SHARE * self._size[0]
-        rest = [
-            d
-            for d in self._others(index, sure=sure) or []
-            if not any(_clearly_within(d.box_px, part, margin, self._size) for part in parts)
-        ]
-        if found and rest:
-            overlap = iou_matrix(_boxes(rest), _boxes(found)).max(axis=1)
-            rest = [d for d, most in zip(rest, overlap.tolist(), strict=True) if most < HELD_IOU]
-        return found + rest
-
-    def _others(self, index: int, *, sure: bool = True) -> list[Detection] | None:
-        """What looks at whole pictures say of a frame; None where none is near enough on either side."""
         if index in self._looks:
             return _unpacked(self._looks[index])
         if len(self._ordered) != len(self._looks):
@@ -302,7 +305,7 @@ class SparingPass:
             return points[n].box_px
         inside = 0 < n < len(points)
         a, b = (points[n - 1], points[n]) if inside else (points[:2] if n == 0 else points[-2:])
-        share = (t - a.t_s) / (b.t_s - a.t_s)
+        share = (t - a.t_s) / (b.t_s - a.t_s) if b.t_s > a.t_s else 0.0
         x1, y1, x2, y2 = (p + share * (q - p) for p, q in zip(a.box_px, b.box_px, strict=True))
         if not inside:
             u1, v1, u2, v2 = (a if n == 0 else b).box_px
@@ -321,6 +324,14 @@ class SparingPass:
 
     def _traffic(self, found: Sequence[Detection]) -> bool:
         return any(d.label in VEHICLE_LABELS and d.score >= TRAFFIC_SCORE and on_road(d, self._road) for d in found)
+
+
+def _without(some: list[Detection], known: Sequence[Detection]) -> list[Detection]:
+    """Those of some detections that none of the known ones shows."""
+    if not some or not known:
+        return some
+    overlap = iou_matrix(_boxes(some), _boxes(known)).max(axis=1)
+    return [d for d, most in zip(some, overlap.tolist(), strict=True) if most < HELD_IOU]
 
 
 def _touch(a: BoxPx, b: BoxPx) -> bool:

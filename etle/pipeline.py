@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import itertools
 import math
 import re
 from collections import Counter
@@ -107,7 +108,7 @@ Progress = Callable[[int, int | None, float], None]
 
 MIN_TRACK_POINTS = 5
 SECOND_LOOKS = 5
-"""Rounds of second looks: each may bring vehicles to light that deserve one themselves; that soon ends."""
+"""Rounds of second looks at parts: each may bring vehicles to light that deserve one themselves; that soon ends."""
 CLIP_BEFORE_S = 6.0
 CLIP_AFTER_S = 6.0
 WHOLE_VEHICLE_S = 0.4
@@ -118,6 +119,7 @@ PLATE_SHARE = 0.75
 REATTACHED_S = 0.3
 """A track that was lost for less than this and found where it was expected is not in doubt."""
 WIDTH_STEP_PX = 8
+"""Views of a vehicle are read the largest first; widths that differ by less than this count as equal."""
 PLATE_AGREEING = 4
 """So many readings that all say the same end the reading of a track early."""
 JPEG_QUALITY = 92
@@ -431,21 +433,18 @@ def _second_looks(
     fixed = None if site.speed is None else site.speed.tolerance_kmh
     tolerance = (lambda v: tools.speed_tolerance_kmh(v, on)) if fixed is None else (lambda _: fixed)
     suspects = Suspects(site, plane, axes, timelines, model, lead_s=tools.pace.lead_s, tolerance_kmh=tolerance)
-    found = None
-    for _ in range(SECOND_LOOKS):
+    for done in itertools.count():
+        # parts that still ask for others by then: whole pictures settle it
+        whole = done >= SECOND_LOOKS
         tracks, marks = sparing.follow(run_id)
         long = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
-        if tools.pace.second_look and sparing.see(suspects.wants(long, sparing.strays(long))):
+        if tools.pace.second_look and sparing.see(suspects.wants(long, sparing.strays(long)), whole=whole):
             continue
         found = judged(tracks, marks)
         # nothing is a case that was not measured at full rate, and its plate is read from the same frames
         wanted = [(s, v.track) for v in found.violations for s in (*_measured_spans(v), _nearest_span(v.track))]
-        bare = [(span, track) for span, track in wanted if not sparing.in_full(span, track)]
-        if not bare or not tools.pace.second_look or not sparing.see(bare):
+        if not tools.pace.second_look or not sparing.see(wanted, whole=whole):
             break
-    if found is None or bare:
-        tracks, marks = sparing.follow(run_id)
-        found = judged(tracks, marks)
     shown = joined(_shown_span(v, reader) for v in found.violations)
     sparing.see_bystanders(shown)
     seen = Seen()

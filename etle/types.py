@@ -31,13 +31,40 @@ PointM: TypeAlias = tuple[float, float]
 def iou(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two boxes ``(x1, y1, x2, y2)``, pixels; 0 where they have no area in common.
 
-    For many pairs at once there is :func:`etle.perception.boxes.iou_matrix`.
+    For many pairs at once there is :func:`iou_matrix`.
     """
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
         return 0.0
     inside = width * height
     return inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside)
+
+
+def iou_matrix(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of every pair.
+
+    Args:
+        a: N x 4, ``(x1, y1, x2, y2)``.
+        b: M x 4, likewise.
+
+    Returns:
+        N x M, 0 to 1; 0 where a box has no area.
+    """
+    a = np.asarray(a, dtype=np.float64).reshape(-1, 4)
+    b = np.asarray(b, dtype=np.float64).reshape(-1, 4)
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    side = np.clip(bottom_right - top_left, 0.0, None)
+    intersection = side[..., 0] * side[..., 1]
+    union = _areas(a)[:, None] + _areas(b)[None, :] - intersection
+    result: NDArray[np.float64] = np.zeros_like(intersection)
+    np.divide(intersection, union, out=result, where=union > 0.0)
+    return result
+
+
+def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    side = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
+    return np.asarray(side[:, 0] * side[:, 1], dtype=np.float64)
 
 
 VEHICLE_LABELS: frozenset[str] = frozenset({"car", "motorcycle", "bus", "truck"})

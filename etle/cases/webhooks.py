@@ -294,6 +294,11 @@ def is_given_up(row: WebhookDelivery) -> bool:
     return row.done_at is not None and row.outcome.startswith(_GIVEN_UP)
 
 
+def last_answer(row: WebhookDelivery) -> str:
+    """What came of the last attempt, whether the message waits for another one or was given up."""
+    return row.outcome.removeprefix(_GIVEN_UP)
+
+
 def has_webhooks(session: Session) -> bool:
     """Whether anybody wants to be told."""
     return session.scalars(select(Webhook.id).where(Webhook.disabled.is_(False)).limit(1)).first() is not None

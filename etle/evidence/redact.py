@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from etle.errors import EvidenceError, StoreError
 from etle.evidence.chain import canonical_json
 from etle.footage.reader import open_footage
-from etle.types import LABELS, VEHICLE_LABELS, BoxPx, Detection, Image, Track, iou
+from etle.types import LABELS, VEHICLE_LABELS, BoxPx, Detection, Image, Track, iou, iou_matrix
 
 SCHEMA = "etle.masks/1"
 PLATE_LABEL, PERSON_LABEL = "licence_plate", "person"
@@ -214,7 +214,7 @@ class _Masker:
         there = np.where(np.any(shifts, axis=1, keepdims=True), painted + (moved - boxes), painted)
         known_px = np.array([mask.box_px for mask in masks], np.float64).reshape(-1, 4)
         known_kinds = np.array([_KINDS.index(mask.kind) for mask in masks], np.int64)
-        same = (_iou(there, known_px) >= SAME_OBJECT_IOU) & (kinds[:, None] == known_kinds[None, :])
+        same = (iou_matrix(there, known_px) >= SAME_OBJECT_IOU) & (kinds[:, None] == known_kinds[None, :])
         held_masks = [mask for held, _ in around for mask in held.masks]
         added: dict[MaskKind, list[BoxPx]] = {}
         new = np.flatnonzero(np.count_nonzero(same, axis=1) == 0)
@@ -235,7 +235,7 @@ class _Masker:
             now, earlier = self._objects(frame_index), self._objects(frame_index + sense)
             steps = np.zeros_like(now.object_px)
             if len(steps) and len(earlier.object_px):
-                overlap = _iou(now.object_px, earlier.object_px)
+                overlap = iou_matrix(now.object_px, earlier.object_px)
                 overlap[now.labels[:, None] != earlier.labels[None, :]] = 0.0
                 best = overlap.argmax(axis=1)
                 known = overlap[np.arange(len(best)), best] >= SAME_OBJECT_IOU
@@ -288,15 +288,6 @@ def _among(box: BoxPx, known: Sequence[BoxPx]) -> bool:
         if height > 0 and width * height / ((a2 - a1) * (b2 - b1) + area - width * height) >= SAME_OBJECT_IOU:
             return True
     return False
-
-
-def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of N boxes with M others: N x M."""
-    side = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    inside = np.where((side > 0).all(axis=2), side[..., 0] * side[..., 1], 0.0)
-    area_a, area_b = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (a, b))
-    both = area_a[:, None] + area_b[None, :] - inside
-    return np.asarray(np.divide(inside, both, out=np.zeros_like(inside), where=inside > 0), np.float64)
 
 
 def masks_for(

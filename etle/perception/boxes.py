@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from etle.perception.labels import FOUR_WHEEL_LABELS, TWO_WHEEL_LABELS
 from etle.types import BoxPx, Detection
+from etle.types import iou_matrix as iou_matrix
 
 SAME_VEHICLE_IOU = 0.70
 """Above this two boxes named car, bus or truck are one vehicle. See docs/decisions/0004-detector-engines.md."""
@@ -25,33 +25,6 @@ SECOND_RIDER = 0.6
 """A second rider shares at least this part of the lesser height with the first."""
 RIDER_TALLEST = 2.4
 """A rider's box is at most this much taller than the two-wheeler's: others stand behind or before it."""
-
-
-def iou_matrix(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of every pair.
-
-    Args:
-        a: N x 4, ``(x1, y1, x2, y2)``.
-        b: M x 4, likewise.
-
-    Returns:
-        N x M, 0 to 1; 0 where a box has no area.
-    """
-    a = np.asarray(a, dtype=np.float64).reshape(-1, 4)
-    b = np.asarray(b, dtype=np.float64).reshape(-1, 4)
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    side = np.clip(bottom_right - top_left, 0.0, None)
-    intersection = side[..., 0] * side[..., 1]
-    union = _areas(a)[:, None] + _areas(b)[None, :] - intersection
-    result: NDArray[np.float64] = np.zeros_like(intersection)
-    np.divide(intersection, union, out=result, where=union > 0.0)
-    return result
-
-
-def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    side = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
-    return np.asarray(side[:, 0] * side[:, 1], dtype=np.float64)
 
 
 def within(inner: BoxPx, outer: BoxPx) -> bool:

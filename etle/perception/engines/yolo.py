@@ -20,7 +20,7 @@ from etle.errors import ModelError
 from etle.perception.boxes import merge_riders, merge_vehicle_boxes, within
 from etle.perception.detector import PartialLook
 from etle.perception.weights import ModelFile
-from etle.types import BoxPx, Detection, Image
+from etle.types import BoxPx, Detection, Image, iou
 
 STRIDE_PX = 32
 """Coarsest stride of the head: a dynamic input's sides must be multiples of it."""
@@ -33,6 +33,7 @@ EDGE_PX = 8
 PARTS_WORTH = 0.7
 """Parts larger than this share of the picture are not worth it."""
 JOIN_WORTH = 1.1
+"""Two parts are one where that is at most this many times their pixels: each run has a cost of its own."""
 _PAD_GREY = 114
 _LARGEST_BATCH = 8  # bounds memory; on a CPU a larger batch gains nothing
 
@@ -286,7 +287,8 @@ class YoloDetector:
             own = replace(mapping, pad_left_px=mapping.pad_left_px - x1, pad_top_px=mapping.pad_top_px - y1)
             [output] = self._run(to_tensor([picture[y1:y2, x1:x2]]))
             seen = decode(output, own, self._model, score=self._score, iou=self._iou)
-            seen = merge_vehicle_boxes(merge_riders(seen) if self._model.riders_apart else seen)
+            if self._model.riders_apart:
+                seen = merge_riders(seen)
             # an edge of the part that is none of the picture cuts what stands there
             inner = (
                 x1 + EDGE_PX * (x1 > 0),
@@ -296,8 +298,15 @@ class YoloDetector:
             )
             area = mapping.to_picture(np.array([inner], np.float64))[0].tolist()
             trusted.append((area[0], area[1], area[2], area[3]))
-            found += [d for d in seen if within(d.box_px, trusted[-1])]
-        return PartialLook(found, trusted)
+            # where parts overlap both may show it
+            known = [(d.label, d.box_px) for d in found]
+            found += [
+                d
+                for d in seen
+                if within(d.box_px, trusted[-1])
+                and not any(label == d.label and iou(box, d.box_px) > self._iou for label, box in known)
+            ]
+        return PartialLook(merge_vehicle_boxes(found), trusted)
 
     def _run(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network in batches it accepts and check the shape of what comes back."""

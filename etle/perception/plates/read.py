@@ -531,6 +531,7 @@ CLOSER = 0.85
 the same look again, and the best of several looks is surer than it should be."""
 
 MAX_CLOSER = 16
+"""Places looked at, at most."""
 
 
 def _crop_plate(

@@ -22,7 +22,7 @@ STRIPS = 3
 """Readings that counted whose row of characters the second reader is shown, the surest first, until it agrees."""
 CROPS = 1
 """Where it never agrees: readings in whose crop it looks for the text itself, as it does in any picture. Only then may
-it contradict, because on rows alone it errs three times as often (docs/performance.md)."""
+it contradict: the rows are those our own shapes found, and a cut-off row makes it read another plate."""
 OPTIONS = ReadOptions(crop_width_px=256.0, looks=2)
 """Half the usual width and two looks take half the time. Of 86 real crops it searched it read 28 right and 11 wrong so,
 31 and 12 at the usual width; of 36 plates of the sample scenes, all read rightly, it contradicts 3 so and 6 there."""

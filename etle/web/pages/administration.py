@@ -23,6 +23,7 @@ from etle.cases.webhooks import (
     deliveries_of,
     event_names,
     is_given_up,
+    last_answer,
     remove_webhook,
     retry_delivery,
     webhooks,
@@ -468,7 +469,7 @@ def _delivery(row: WebhookDelivery, words: Words, zone: str) -> _Delivery:
         _moment(row.created_at, zone),
         row.attempts,
         standing,
-        row.outcome.removeprefix("given up: "),
+        last_answer(row),
         _moment(row.done_at or row.next_attempt_at, zone),
     )
 

@@ -841,10 +841,11 @@ def keep_view(
     context: Context = "",
 ) -> Response:
     """Keep the filters under a name."""
-    encoded = QueueQuery.decoded(context).encoded()
+    query = QueueQuery.decoded(context)
+    encoded = query.encoded()
     with state.database.session() as session:
         # filters are kept, not why somebody looked this once
-        save_view(session, user.id, name, QueueQuery.decoded(context).encoded(purpose=""))
+        save_view(session, user.id, name, query.encoded(purpose=""))
     return RedirectResponse("/cases" + (f"?{encoded}" if encoded else ""), 303)
 
 
