@@ -154,6 +154,21 @@ def test_a_speed_from_sparse_looks_is_not_told(both: tuple[RecordingResult, Reco
     assert [one for one in told_fast if one in told_full] == told_fast
 
 
+def test_parts_that_never_show_the_vehicle_end_in_whole_pictures(
+    folder: Path, both: tuple[RecordingResult, RecordingResult, int]
+) -> None:
+    class NeverThere(InParts):
+        def detect_around(self, image: np.ndarray, boxes_px: Sequence[BoxPx]) -> PartialLook | None:
+            self.partial += 1
+            return PartialLook([], [])
+
+    detector = NeverThere()
+    result = run_with(detector, folder / "crowd.mp4", FAST)
+    assert told(result) == told(both[0])
+    assert detector.partial > 0
+    assert result.analysis.looks["second"] > 0
+
+
 def test_parts_can_be_switched_off(folder: Path) -> None:
     detector = InParts()
     result = run_with(detector, folder / "crowd.mp4", replace(FAST, parts=False))
