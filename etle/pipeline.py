@@ -77,7 +77,7 @@ from etle.perception.detector import Detector
 from etle.perception.health import HealthLimits, HealthMonitor, hidden_signal
 from etle.perception.plates.grammar import PlateGrammar
 from etle.perception.plates.read import choose_points, read_plate
-from etle.perception.plates.second import second_opinion
+from etle.perception.plates.second import second_opinion, settled
 from etle.perception.plates.text import CropReader, TextReader
 from etle.perception.plates.vote import vote
 from etle.perception.signal import SignalHead, SignalObservation, SignalReader, timeline
@@ -938,10 +938,14 @@ def _gather(
     read_in = (track.track_id, start_s, end_s)
     if read_in not in verdicts:
         verdict = _read_track(track, plate_points, frames, plate_reader, grammar)
-        second = tools.second_reader() if verdict.text is not None else None
+        second = tools.second_reader() if verdict.text is not None or verdict.contested else None
         if second is not None:
             pictures_by_index = {index: frame.image for index, frame in frames.items()}
-            verdict = second_opinion(verdict, pictures_by_index, second, grammar)
+            if verdict.contested:
+                sure = _accept(plate_reader)
+                verdict = settled(verdict, pictures_by_index, second, grammar, sure=sure, vehicle_label=track.label)
+            else:
+                verdict = second_opinion(verdict, pictures_by_index, second, grammar)
         verdicts[read_in] = verdict
     verdict = verdicts[read_in]
     shown = _shown_reading(verdict, grammar)
@@ -1065,7 +1069,7 @@ def _read_track(
 ) -> PlateVerdict:
     """Read frames, the largest views first, until enough of them agree beyond doubt or all are read."""
     readings: list[PlateReading] = []
-    sure = plate_reader.accept if isinstance(plate_reader, CropReader) else None
+    sure = _accept(plate_reader)
     verdict = vote(readings, grammar, sure=sure, vehicle_label=track.label)
     # in steps, so that the order of views that are as good as equal does not hang on parts of a pixel
     for point in sorted(points, key=lambda p: (-((p.box_px[2] - p.box_px[0]) // WIDTH_STEP_PX), p.t_s)):
@@ -1078,6 +1082,11 @@ def _read_track(
         if verdict.text is not None and agreeing >= PLATE_AGREEING and agreeing == sum(bool(r.text) for r in readings):
             break
     return verdict
+
+
+def _accept(plate_reader: TextReader) -> float | None:
+    """From which probability one reading would be accepted by itself; None where that is not calibrated."""
+    return plate_reader.accept if isinstance(plate_reader, CropReader) else None
 
 
 def _says(reading: PlateReading, text: str | None, grammar: PlateGrammar) -> bool:

@@ -248,3 +248,6 @@ class PlateVerdict:
     """Why ``text`` is None; empty otherwise."""
     notes: tuple[str, ...] = field(default=())
     """Soft findings an officer should see (unknown region code, number range of another class ...)."""
+    contested: tuple[str, ...] = ()
+    """Where nothing but sure readings of other texts stands against the first of ``alternatives``, which has a clear
+    majority: those texts. An independent reader may settle it."""

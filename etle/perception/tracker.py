@@ -18,6 +18,7 @@ import enum
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from scipy.optimize import linear_sum_assignment
 from etle.perception.boxes import iou_matrix
 from etle.perception.labels import FOUR_WHEEL_LABELS, TWO_WHEEL_LABELS
 from etle.types import LABELS, Detection, Track, TrackPoint
+
+Array: TypeAlias = NDArray[np.float64]
 
 _GROUPS: dict[str, int] = {
     **{label: 10 + index for index, label in enumerate(LABELS)},
@@ -117,13 +120,16 @@ _NEAR_IOU = 0.05
 _SIZE_MEMORY_S = 0.5  # a lost box stops growing or shrinking after this
 
 
+_NOTHING: Array = np.zeros((0, 4, 0))
+
+
 @dataclass(slots=True, eq=False)
 class _Live:
     """A track in the making. ``state``: 4 edges (x1, y1, x2, y2) x (position px, velocity px/s), at ``last_t_s``."""
 
     group: int
-    state: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    state: Array
+    covariance: Array
     """4 edges x (position variance, covariance, velocity variance)."""
     points: list[TrackPoint]
     last_t_s: float
@@ -200,13 +206,15 @@ class Tracker:
         found = [
             one for one in detections if one.label in options.labels and one.score >= options.low_score and _sound(one)
         ]
-        pairs = self._associate(found, t_s)
+        pairs, state, covariance = self._associate(found, t_s)
         taken = {column for _, column in pairs}
         lost = [(live, live.last_t_s) for live in self._live if not live.seen]
         for live in self._live:
             live.seen = False
-        for row, column in pairs:
-            self._take(self._live[row], found[column], frame_index, t_s)
+        if pairs:
+            rows = [row for row, _ in pairs]
+            lives, ones = [self._live[row] for row in rows], [found[column] for _, column in pairs]
+            self._take(lives, ones, state[rows], covariance[rows], frame_index, t_s)
         for live, last_t_s in lost:
             if live.seen:
                 live.marks.append(TrackMark(MarkKind.REATTACHED, frame_index, t_s, t_s - last_t_s))
@@ -248,10 +256,10 @@ class Tracker:
 
     # -- association ---------------------------------------------------------------------------------------------
 
-    def _associate(self, found: list[Detection], t_s: float) -> list[tuple[int, int]]:
-        """Rows of ``self._live`` and columns of ``found`` that belong together."""
+    def _associate(self, found: list[Detection], t_s: float) -> tuple[list[tuple[int, int]], Array, Array]:
+        """Rows of ``self._live`` and columns of ``found`` that belong together, and the predictions of all rows."""
         if not self._live or not found:
-            return []
+            return [], _NOTHING, _NOTHING
         options = self._options
         boxes = np.array([one.box_px for one in found], dtype=np.float64)
         scores = np.array([one.score for one in found], dtype=np.float64)
@@ -292,12 +300,12 @@ class Tracker:
             for row, column in _assign(overlap, scores, row_indices, column_indices, least):
                 pairs.append((row, column))
                 free_rows[row] = free_columns[column] = False
-        return self._without_doubtful(pairs, overlap, confirmed, free_rows)
+        return self._without_doubtful(pairs, overlap, confirmed, free_rows), state, covariance
 
     def _without_doubtful(
         self,
         pairs: list[tuple[int, int]],
-        overlap: NDArray[np.float64],
+        overlap: Array,
         confirmed: NDArray[np.bool_],
         free_rows: NDArray[np.bool_],
     ) -> list[tuple[int, int]]:
@@ -359,74 +367,84 @@ class Tracker:
             _GROUPS[one.label], state, covariance, [point], t_s, cut=cut, last_cut_t_s=t_s if cut else -math.inf
         )
 
-    def _take(self, live: _Live, one: Detection, frame_index: int, t_s: float) -> None:
-        """Give a detection to a track: marks, Kalman update, new point."""
-        if t_s - live.points[0].t_s > self._options.max_track_s and live.number:
-            self._end(live)
-            live.points, live.marks, live.number = [], [], 0
-        state, covariance = _predict([live], t_s)
-        expected = self._clip(state[:, :, 0])[0]
-        box = np.array(one.box_px)
-        cut = bool(self._cut(box[None, :])[0])
-        std = float(_measurement_std(np.sqrt(_area(box[None, :])))[0])
-        if one.score < self._options.high_score:
-            std *= _WEAK_FACTOR
-        if not cut and not live.cut:
-            sides = (box[2:] - box[:2]) / np.maximum(expected[2:] - expected[:2], 1e-6)
-            ratio = float(np.maximum(sides, 1.0 / np.maximum(sides, 1e-6)).max())
-            settled = t_s - live.last_cut_t_s > self._options.settle_s
-            if ratio > self._options.size_jump_ratio and settled:
-                live.marks.append(TrackMark(MarkKind.SIZE_JUMP, frame_index, t_s, ratio))
-        self._correct(live, state[0], covariance[0], box, std**2)
-        live.last_t_s = t_s
-        live.seen = True
-        live.cut = cut
-        if cut:
-            live.last_cut_t_s = t_s
-        live.points.append(TrackPoint(frame_index, t_s, one.box_px, one.label, one.score))
-
-    def _correct(
+    def _take(
         self,
-        live: _Live,
-        state: NDArray[np.float64],
-        covariance: NDArray[np.float64],
-        box: NDArray[np.float64],
-        variance: float,
+        lives: Sequence[_Live],
+        ones: Sequence[Detection],
+        state: Array,
+        covariance: Array,
+        frame_index: int,
+        t_s: float,
     ) -> None:
-        """Kalman update of each edge; ``state`` and ``covariance`` are the prediction and are written to."""
-        hidden = self._hidden(state[:, 0], box)
-        gain = covariance[:, :2] / (covariance[:, :1] + variance)
-        innovation = box - state[:, 0]
-        corrected = state + gain * innovation[:, None]
+        """Give each of N tracks its detection: marks, Kalman update, new point.
+
+        Args:
+            lives: The tracks.
+            ones: Their detections.
+            state: N x 4 x 2, predicted, as in :class:`_Live`.
+            covariance: N x 4 x 3, likewise.
+            frame_index: Number of the frame.
+            t_s: Its time.
+        """
+        expected = self._clip(state[:, :, 0])
+        boxes = np.array([one.box_px for one in ones], dtype=np.float64)
+        cuts = self._cut(boxes).tolist()
+        std = _measurement_std(np.sqrt(_area(boxes)))
+        std *= np.where([one.score < self._options.high_score for one in ones], _WEAK_FACTOR, 1.0)
+        sides = (boxes[:, 2:] - boxes[:, :2]) / np.maximum(expected[:, 2:] - expected[:, :2], 1e-6)
+        ratios = np.maximum(sides, 1.0 / np.maximum(sides, 1e-6)).max(axis=1).tolist()
+        state, covariance = self._corrected(state, covariance, boxes, std**2)
+        for n, (live, one, cut, ratio) in enumerate(zip(lives, ones, cuts, ratios, strict=True)):
+            if t_s - live.points[0].t_s > self._options.max_track_s and live.number:
+                self._end(live)
+                live.points, live.marks, live.number = [], [], 0
+            if not cut and not live.cut and ratio > self._options.size_jump_ratio:
+                settled = t_s - live.last_cut_t_s > self._options.settle_s
+                if settled:
+                    live.marks.append(TrackMark(MarkKind.SIZE_JUMP, frame_index, t_s, ratio))
+            live.state, live.covariance = state[n], covariance[n]
+            live.last_t_s = t_s
+            live.seen = True
+            live.cut = cut
+            if cut:
+                live.last_cut_t_s = t_s
+            live.points.append(TrackPoint(frame_index, t_s, one.box_px, one.label, one.score))
+
+    def _corrected(self, state: Array, covariance: Array, boxes: Array, variance: Array) -> tuple[Array, Array]:
+        """Kalman update of each edge of N predicted tracks by their boxes (N x 4) of some variances (N)."""
+        hidden = self._hidden(state[:, :, 0], boxes)
+        gain = covariance[:, :, :2] / (covariance[:, :, :1] + variance[:, None, None])
+        innovation = boxes - state[:, :, 0]
+        corrected = state + gain * innovation[:, :, None]
         narrowed = np.stack(
             [
-                (1.0 - gain[:, 0]) * covariance[:, 0],
-                (1.0 - gain[:, 0]) * covariance[:, 1],
-                covariance[:, 2] - gain[:, 1] * covariance[:, 1],
+                (1.0 - gain[:, :, 0]) * covariance[:, :, 0],
+                (1.0 - gain[:, :, 0]) * covariance[:, :, 1],
+                covariance[:, :, 2] - gain[:, :, 1] * covariance[:, :, 1],
             ],
-            axis=1,
+            axis=2,
         )
-        live.state = np.where(hidden[:, None], state, corrected)
-        live.covariance = np.where(hidden[:, None], covariance, narrowed)
-        for edge in np.flatnonzero(hidden):
+        found = np.where(hidden[:, :, None], state, corrected)
+        for row, edge in np.argwhere(hidden).tolist():
             opposite = (edge + 2) % 4
-            if not hidden[opposite]:  # an edge that is out of the picture moves with the one that is seen
-                live.state[edge, 1] = live.state[opposite, 1]
+            if not hidden[row, opposite]:  # an edge that is out of the picture moves with the one that is seen
+                found[row, edge, 1] = found[row, opposite, 1]
+        return found, np.where(hidden[:, :, None], covariance, narrowed)
 
-    def _hidden(self, predicted: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of the four edges lie outside the picture, so that the box shows the picture's edge and not theirs.
+    def _hidden(self, predicted: Array, boxes: Array) -> NDArray[np.bool_]:
+        """Which edges (N x 4) lie outside the picture, so that the box shows the picture's edge and not theirs.
 
         An edge counts as hidden only when it is expected outside: while a vehicle is driving in, its expected edge lies
         inside and the cut is the best observation there is.
         """
         if self._frame_size_px is None:
-            return np.zeros(4, dtype=bool)
+            return np.zeros(boxes.shape, dtype=bool)
         width, height = self._frame_size_px
         margin = self._options.edge_share * height
-        low = (box[:2] <= margin) & (predicted[:2] <= margin)
+        low = (boxes[:, :2] <= margin) & (predicted[:, :2] <= margin)
         limit = np.array([width - margin, height - margin])
-        high = (box[2:] >= limit) & (predicted[2:] >= limit)
-        return np.concatenate([low, high])
+        high = (boxes[:, 2:] >= limit) & (predicted[:, 2:] >= limit)
+        return np.concatenate([low, high], axis=1)
 
     def _expire(self, t_s: float) -> None:
         """End tracks that were not seen for too long or must have left the picture."""
@@ -454,12 +472,12 @@ class Tracker:
 
     # -- the picture's edge --------------------------------------------------------------------------------------
 
-    def _clip(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _clip(self, boxes: Array) -> Array:
         if self._frame_size_px is None:
             return boxes
         return np.clip(boxes, 0.0, np.array(self._frame_size_px * 2, dtype=np.float64))
 
-    def _cut(self, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def _cut(self, boxes: Array) -> NDArray[np.bool_]:
         """Which boxes touch the picture's edge."""
         if self._frame_size_px is None:
             return np.zeros(len(boxes), dtype=bool)
@@ -468,7 +486,7 @@ class Tracker:
         return np.asarray((boxes[:, :2] <= margin).any(axis=1) | (boxes[:, 2:] >= limit).any(axis=1))
 
 
-def _predict(lives: Sequence[_Live], t_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _predict(lives: Sequence[_Live], t_s: float) -> tuple[Array, Array]:
     """Prediction from each track's last detection straight to ``t_s``.
 
     The model is continuous in time, so one step over a gap equals many small ones.
@@ -505,8 +523,8 @@ def _predict(lives: Sequence[_Live], t_s: float) -> tuple[NDArray[np.float64], N
 
 
 def _assign(
-    overlap: NDArray[np.float64],
-    scores: NDArray[np.float64],
+    overlap: Array,
+    scores: Array,
     rows: NDArray[np.intp],
     columns: NDArray[np.intp],
     least: float,
@@ -536,11 +554,11 @@ def _sound(one: Detection) -> bool:
     return x2 > x1 and y2 > y1 and math.isfinite(x1 + y1 + x2 + y2)
 
 
-def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _area(boxes: Array) -> Array:
     side = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
     return np.asarray(side[:, 0] * side[:, 1], dtype=np.float64)
 
 
-def _measurement_std(size: NDArray[np.float64]) -> NDArray[np.float64]:
+def _measurement_std(size: Array) -> Array:
     """Standard deviation of a box's edges, in pixels, for boxes of this size (root of the area)."""
     return np.maximum(_MEASUREMENT_FLOOR_PX, _MEASUREMENT_STD * size)

@@ -18,7 +18,7 @@ SOURCES = {
     "etle/rules/red_light.py": ("doubts",),
     "etle/measure/signal_sources.py": ("clock_offset",),
     "etle/perception/plates/vote.py": ("vote",),
-    "etle/perception/plates/second.py": ("second_opinion",),
+    "etle/perception/plates/second.py": ("second_opinion", "settled"),
     "etle/perception/plates/grammar.py": ("notes",),
     "etle/perception/health.py": ("faults", "_clock", "_exposure_trouble", "_moved", "hidden_signal"),
 }

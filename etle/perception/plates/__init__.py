@@ -18,7 +18,7 @@ from etle.perception.plates.read import (
     read_plate,
     sharpness,
 )
-from etle.perception.plates.second import second_opinion
+from etle.perception.plates.second import second_opinion, settled
 from etle.perception.plates.text import CharReading, CropReader, CropReading, PlateFinder, TextBox, TextReader
 from etle.perception.plates.vote import vote
 
@@ -44,6 +44,7 @@ __all__ = [
     "read_images",
     "read_plate",
     "second_opinion",
+    "settled",
     "sharpness",
     "vote",
 ]

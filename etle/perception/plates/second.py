@@ -16,6 +16,7 @@ from etle.perception.plates.grammar import PlateGrammar, compact
 from etle.perception.plates.quads import quad_box
 from etle.perception.plates.read import ReadOptions, read_image
 from etle.perception.plates.text import TextReader
+from etle.perception.plates.vote import vote
 from etle.types import Image, PlateReading, PlateVerdict
 
 STRIPS = 3
@@ -30,6 +31,10 @@ AROUND = 0.08
 """Surroundings it is shown, as a share of the plate's box."""
 DISAGREES = 0.7
 """Factor on the confidence where it reads another plate."""
+SETTLES = 2
+"""Pictures in which it must read exactly the text that most readings say, to settle a contested verdict."""
+SETTLED_IN = 6
+"""... of so many at most, those read as another text first: what it reads there counts for most."""
 MIN_CONFIDENCE = 0.65
 """A contradicted text that is left with less than this is not offered: a wrong plate accuses somebody else."""
 
@@ -48,10 +53,7 @@ def second_opinion(
     if verdict.text is None:
         return verdict
     said = compact(verdict.text)
-    counted = [
-        r for r in verdict.readings if r.text == said and r.plate_box_px is not None and r.frame_index in pictures
-    ]
-    counted.sort(key=lambda r: (-math.prod(r.char_probs), r.frame_index))
+    counted = _surest(verdict, said, pictures)
     others: list[str] = []
     tried = [(crop, False) for crop in _crops(counted[:STRIPS], pictures)]
     tried += [(crop, True) for crop, _ in tried[:CROPS]]
@@ -75,6 +77,53 @@ def second_opinion(
             )
         return replace(verdict, confidence=confidence, notes=(*verdict.notes, note))
     return replace(verdict, notes=(*verdict.notes, f"second reader ({reader.name}) cannot read it"))
+
+
+def settled(
+    verdict: PlateVerdict,
+    pictures: Mapping[int, Image],
+    reader: TextReader,
+    grammar: PlateGrammar,
+    *,
+    sure: float | None,
+    vehicle_label: str | None = None,
+) -> PlateVerdict:
+    """A contested verdict, voted again without what stood against it if the second reader reads what most readings say.
+
+    It must read exactly that text in at least :data:`SETTLES` pictures, and in none what stands against it.
+
+    Args:
+        verdict: Refused; its ``contested`` texts stand against the first of its ``alternatives``.
+        pictures: Frame index -> BGR frame, of the readings.
+        reader: The second reader.
+        grammar: The plates' grammar.
+        sure: As for :func:`etle.perception.plates.vote.vote`.
+        vehicle_label: Likewise.
+    """
+    if not verdict.contested:
+        return verdict
+    rivals = {compact(text) for text in verdict.contested}
+    said = compact(verdict.alternatives[0][0])
+    tried = [r for text in sorted(rivals) for r in _surest(verdict, text, pictures)]
+    tried = (tried[: SETTLED_IN - SETTLES] + _surest(verdict, said, pictures))[:SETTLED_IN]
+    agreed = 0
+    for crop in _crops(tried, pictures):
+        found = read_image(crop, crop=True, reader=reader, grammar=grammar, options=OPTIONS).text
+        if found is not None and compact(found) in rivals:
+            return verdict
+        agreed += found is not None and compact(found) == said
+        if agreed >= SETTLES:
+            voted = vote(
+                verdict.readings, grammar, sure=sure, vehicle_label=vehicle_label, overruled=verdict.contested
+            )
+            return replace(voted, notes=(*voted.notes, f"second reader ({reader.name}) reads the same"))
+    return verdict
+
+
+def _surest(verdict: PlateVerdict, text: str, pictures: Mapping[int, Image]) -> list[PlateReading]:
+    """Readings of a text, compact, that have a picture, the surest first."""
+    found = [r for r in verdict.readings if r.text == text and r.plate_box_px is not None and r.frame_index in pictures]
+    return sorted(found, key=lambda r: (-math.prod(r.char_probs), r.frame_index))
 
 
 def _crops(readings: Sequence[PlateReading], pictures: Mapping[int, Image]) -> list[Image]:

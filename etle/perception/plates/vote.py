@@ -17,7 +17,9 @@ The rule, in order:
    text would each be accepted by themselves, and no reading of another text would. Frames of one passage share blur,
    light and dirt, so they repeat one another's mistakes: many half-sure readings that agree are no more than one
    half-sure reading. Measured on drawn sequences (``scripts.bench.plate_votes``): without this rule 5 in 100 accepted
-   texts of badly seen plates are wrong (16 of 333), with it none of 268.
+   texts of badly seen plates are wrong (16 of 333), with it none of 268. A sure reading of another text may be
+   ``overruled`` by an independent reader (:func:`etle.perception.plates.second.settled`) where at least
+   :data:`MAJORITY` times as many sure readings say the text; by number alone it may not (docs/decisions/0096).
 
 Defaults are set so that a wrong text needs several frames to make the same mistakes with high probability. They are
 choices, to be calibrated per reader on labelled footage.
@@ -27,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from etle.perception.plates.ctc import groups
@@ -36,6 +38,8 @@ from etle.types import PlateReading, PlateVerdict
 
 MIN_SURE = 2
 """Agreeing readings that must be sure by themselves."""
+MAJORITY = 3
+"""So many times as many sure readings as those of other texts are needed before another reader is asked who is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ def vote(
     min_margin: float = 0.25,
     sure: float | None = None,
     vehicle_label: str | None = None,
+    overruled: Collection[str] = (),
 ) -> PlateVerdict:
     """Put the readings of one track together. The order of the readings does not matter.
 
@@ -81,6 +86,8 @@ def vote(
         sure: Probability from which a single reading would be accepted by itself; None for readers whose
             probabilities are not calibrated, to which the rule does not apply.
         vehicle_label: The detector's label, for the notes.
+        overruled: Texts, canonical, whose sure readings do not stand in the way of another text: an independent reader
+            read that other one.
 
     Returns:
         The verdict; ``confidence`` is the share of the weakest character, ``margin`` its smallest lead, and
@@ -116,10 +123,10 @@ def vote(
     agreeing = exact[text]
     alternatives = _alternatives(ballots, total)
 
-    def refused(reason: str) -> PlateVerdict:
+    def refused(reason: str, contested: tuple[str, ...] = ()) -> PlateVerdict:
         offered = tuple(sorted(alternatives.items(), key=lambda item: (-item[1], item[0])))
         offered = tuple(item for item in offered if item[0] == text) + tuple(i for i in offered if i[0] != text)
-        return PlateVerdict(None, confidence, margin, kept, (), offered[:5], reason)
+        return PlateVerdict(None, confidence, margin, kept, (), offered[:5], reason, contested=contested)
 
     tally = f"{agreeing} of {len(kept)} readings say {text}"
     needed = min_agreeing if layout[2] else max(min_agreeing, min_agreeing_without_suffix)
@@ -141,15 +148,21 @@ def vote(
             best = ", ".join(f"{p:.2f}" for p in own[:MIN_SURE])
             return refused(f"{tally}, but the surest at {best} ({MIN_SURE} at {sure:.2f} are needed)")
         rivals = [b for b in ballots if b.best.text != text and b.probability >= sure]
-        if rivals:
+        if {b.best.text for b in rivals} - set(overruled):
             rival = max(rivals, key=lambda b: (b.probability, b.best.text))
-            return refused(f"{tally}, but one says {rival.best.text} for sure ({rival.probability:.2f})")
+            majority = sum(p >= sure for p in own) >= MAJORITY * len(rivals)
+            return refused(
+                f"{tally}, but one says {rival.best.text} for sure ({rival.probability:.2f})",
+                tuple(sorted({b.best.text for b in rivals})) if majority else (),
+            )
     others = tuple(
         sorted(((t, share) for t, share in alternatives.items() if t != text), key=lambda item: (-item[1], item[0]))
     )
     notes = list(grammar.notes(text, vehicle_label))
     if corrected := sorted({b.reading.text for b in voters if b.best.text == text and b.best.corrected}):
         notes.append(f"counted after correction: {', '.join(corrected)}")
+    if set_aside := sorted(b.best.text for b in ballots if b.best.text != text and b.best.text in overruled):
+        notes.append(f"{len(set_aside)} of {len(kept)} readings, set aside, say {', '.join(dict.fromkeys(set_aside))}")
     return PlateVerdict(text, confidence, margin, kept, tuple(shares), others[:5], "", tuple(notes))
 
 

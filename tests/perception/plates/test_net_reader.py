@@ -23,6 +23,7 @@ from etle.perception.plates import (
     read_images,
     read_plate,
     second_opinion,
+    settled,
     vote,
 )
 from etle.perception.plates.ctc import CHARACTERS, Hypothesis, automaton, hypotheses
@@ -285,6 +286,51 @@ def test_the_second_reader_is_heard(grammar: PlateGrammar, text: str, factor: fl
     assert heard.notes[-1].startswith("second reader (other 1.0)")
     unread = PlateVerdict(None, 0.0, 0.0)
     assert second_opinion(unread, pictures, Says(text), grammar) is unread
+
+
+class SaysInTurn(Says):
+    """A reader that reads something else in each picture."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__("")
+        self.texts = list(texts)
+
+    def find_text(self, image: Image) -> list[TextBox]:
+        self.text = self.texts.pop(0)
+        return [TextBox(self.text, 0.9, (10.0, 10.0, 90.0, 30.0))] if self.text else []
+
+
+@pytest.mark.parametrize(
+    ("texts", "decided"),
+    [
+        (("", "BH2515XI", "BH2515XI"), True),
+        (("BH2515XI", "BH2515XI"), True),
+        (("BH2515XI", "BH2515XJ", "BH2515XI"), False),
+        (("BH2515XI", "", "BH2515X", "BH2515XL", "", ""), False),
+        (("",) * 6, False),
+    ],
+    ids=["later", "at once", "reads the rival", "once only", "cannot read"],
+)
+def test_the_second_reader_settles_what_is_contested(
+    grammar: PlateGrammar, texts: tuple[str, ...], decided: bool
+) -> None:
+    said = ["BH2515XI"] * 6 + ["BH2515XJ"] * 2
+    readings = [PlateReading(t, (0.999,) * 8, i, i / 25, (10.0, 10.0, 110.0, 50.0)) for i, t in enumerate(said)]
+    verdict = vote(readings, grammar, sure=0.906)
+    pictures = {i: np.full((80, 140, 3), 90, np.uint8) for i in range(8)}
+    reader = SaysInTurn(*texts)
+    heard = settled(verdict, pictures, reader, grammar, sure=0.906)
+    if decided:
+        assert heard.text == "BH 2515 XI"
+        assert heard.notes[-2:] == (
+            "2 of 8 readings, set aside, say BH 2515 XJ",
+            "second reader (other 1.0) reads the same",
+        )
+    else:
+        assert heard is verdict
+    assert reader.texts == ([] if texts[1] != "BH2515XJ" else ["BH2515XI"])
+    agreed = vote(readings[:6], grammar, sure=0.906)
+    assert settled(agreed, pictures, SaysInTurn(), grammar, sure=0.906) is agreed
 
 
 def test_an_unsure_text_that_the_second_reader_contradicts_is_not_offered(grammar: PlateGrammar) -> None:

@@ -193,5 +193,21 @@ def test_two_sure_readings_carry_a_text_and_a_sure_rival_takes_it_away(grammar: 
     assert "one says BD 1084 QQ for sure (0.99)" in verdict.reason
 
 
+def test_a_sure_rival_may_be_overruled_where_the_majority_is_clear(grammar: PlateGrammar) -> None:
+    seen = looked(*[("BH2515XI", 0.98)] * 6, ("BH2515XJ", 0.97), ("BH2515XJ", 0.96))
+    verdict = vote(seen, grammar, sure=0.906)
+    assert (verdict.text, verdict.contested) == (None, ("BH 2515 XJ",))
+    assert verdict.alternatives[0][0] == "BH 2515 XI"
+    settled = vote(seen, grammar, sure=0.906, overruled=verdict.contested)
+    assert settled.text == "BH 2515 XI"
+    assert settled.contested == ()
+    assert settled.notes == ("2 of 8 readings, set aside, say BH 2515 XJ",)
+    assert vote(seen, grammar, sure=0.906, overruled=("BH 2515 XL",)).text is None
+    # five against two are no clear majority: nobody is asked
+    assert vote(seen[1:], grammar, sure=0.906).contested == ()
+    # nor is anybody where something else is wanting, too
+    assert vote(looked(*[("BH2515XI", 0.7)] * 6, ("BH2515XJ", 0.97)), grammar, sure=0.906).contested == ()
+
+
 def test_a_corrected_reading_is_never_sure(grammar: PlateGrammar) -> None:
     assert vote(looked(*[("8H1207RR", 0.999)] * 4, ("BH1207RR", 0.999)), grammar, sure=0.943).text is None
