@@ -39,7 +39,7 @@ HOLD_S = 0.45
 SAME_IOU = 0.1
 """Boxes of two neighbouring looks that overlap by more than this may show one object."""
 WIDER_S = 0.15
-"""Second looks begin this much before what is wanted and end after it: seen in full, a vehicle is wanted at slightly
+"""Second looks at a vehicle begin this much before what is wanted and end after it: seen in full, a vehicle is wanted at slightly
 other times, for which all would be decoded once more."""
 HELD_IOU = 0.5
 """What a part of a picture shows and what a look at the whole says are one from this overlap on."""
@@ -48,6 +48,7 @@ CLEARLY_SHARE = 0.0125
 TRAFFIC_SCORE = 0.25
 """A vehicle on the road seen with at least this keeps the gate open."""
 _NOTHING: Image = np.zeros((0, 0, 3), np.uint8)
+_NONE = np.zeros(0, np.intp)
 
 
 class SparingPass:
@@ -121,7 +122,7 @@ class SparingPass:
                     self.tally["gated"] += 1
                 else:
                     [boxes] = self._coarse.detect([raw.image()])
-                    self._looks[raw.index] = _packed(boxes)
+                    self._looks[raw.index] = packed(boxes)
                     self.tally["sparse"] += 1
                     looked_s = raw.t_s
                     if self._pace.motion_gate:
@@ -154,7 +155,8 @@ class SparingPass:
         for span, what in wants:
             if self.in_full(span, what):
                 continue
-            for index in self.frames_in([(span[0] - WIDER_S, span[1] + WIDER_S)]):
+            wider = WIDER_S if isinstance(what, Track) else 0.0
+            for index in self.frames_in([(span[0] - wider, span[1] + wider)]):
                 box = self._box_at(what, index)
                 if not self._seen_in_full(index, box):
                     needed.setdefault(index, []).append(box)
@@ -172,14 +174,14 @@ class SparingPass:
             ]
             look = self._detector.detect_around(image, [*boxes, *near])
             if look is not None:
-                before, parts = self._parts.get(index, (_packed([]), []))
+                before, parts = self._parts.get(index, (packed([]), []))
                 new = [d for d in look.detections if not any(within(d.box_px, part) for part in parts)]
-                new = _without(new, _unpacked(before))
-                self._parts[index] = (np.concatenate([before, _packed(new)]), [*parts, *look.parts_px])
+                new = _without(new, unpacked(before))
+                self._parts[index] = (np.concatenate([before, packed(new)]), [*parts, *look.parts_px])
                 self.tally["parts"] += 1
                 return
         [found] = self._detector.detect([image])
-        self._looks[index] = _packed(found)
+        self._looks[index] = packed(found)
         self._parts.pop(index, None)
         self._full.add(index)
         self.tally["second"] += 1
@@ -200,7 +202,7 @@ class SparingPass:
                 last_s = t_s
         for raw in self._reader.raw_frames_at(wanted):
             [found] = self._coarse.detect([raw.image()])
-            self._looks[raw.index] = _packed(found)
+            self._looks[raw.index] = packed(found)
             self.tally["masks"] += 1
 
     def frames_in(self, spans: Iterable[Span]) -> list[int]:
@@ -231,10 +233,10 @@ class SparingPass:
         """Vehicles on the road that none of these tracks holds, in looks that were not at full rate."""
         held = {(point.frame_index, point.box_px) for track in tracks for point in track.points}
         found = []
-        for index, packed in self._looks.items():
-            if index in self._full or not len(packed):
+        for index, look in self._looks.items():
+            if index in self._full or not len(look):
                 continue
-            for d in _unpacked(packed):
+            for d in unpacked(look):
                 strong = d.label in VEHICLE_LABELS and d.score >= STRAY_SCORE
                 if (
                     strong
@@ -265,8 +267,8 @@ class SparingPass:
         """What was seen in parts of a frame, and what looks at whole pictures say of the rest of it."""
         if index not in self._parts:
             return others
-        packed, parts = self._parts[index]
-        found = _unpacked(packed)
+        look, parts = self._parts[index]
+        found = unpacked(look)
         margin = CLEARLY_SHARE * self._size[0]
         rest = [d for d in others if not any(_clearly_within(d.box_px, part, margin, self._size) for part in parts)]
         return found + _without(rest, found)
@@ -279,7 +281,7 @@ class SparingPass:
             sure: Without what only one of the looks around shows.
         """
         if index in self._looks:
-            return _unpacked(self._looks[index])
+            return unpacked(self._looks[index])
         if len(self._ordered) != len(self._looks):
             self._ordered = sorted(self._looks)
         n = bisect.bisect_left(self._ordered, index)
@@ -289,8 +291,7 @@ class SparingPass:
         t0, t, t1 = (self._time(i) for i in (before, index, after))
         if t1 - t0 > HOLD_S:
             return None
-        first, second = _unpacked(self._looks[before]), _unpacked(self._looks[after])
-        return between(first, second, (t - t0) / (t1 - t0), both=sure)
+        return unpacked(between(self._looks[before], self._looks[after], (t - t0) / (t1 - t0), both=sure))
 
     def _seen_in_full(self, index: int, box_px: BoxPx) -> bool:
         return index in self._full or any(within(box_px, part) for part in self._parts.get(index, (None, ()))[1])
@@ -348,31 +349,33 @@ def _clearly_within(box: BoxPx, part: BoxPx, margin: float, size: tuple[int, int
     )
 
 
-def between(
-    first: Sequence[Detection], second: Sequence[Detection], share: float, *, both: bool = False
-) -> list[Detection]:
+def between(first: Array, second: Array, share: float, *, both: bool = False) -> Array:
     """What stood where between two looks: pairs moved on straight, what only one look shows where that shows it.
 
     Args:
-        first: The earlier look.
-        second: The later look.
+        first: The earlier look, packed: N x 6, box, score and number of the label.
+        second: The later look, likewise.
         share: How far between them, 0 to 1.
         both: Without what only one look shows.
     """
-    found: list[Detection] = []
-    left = set(range(len(second)))
-    overlap = iou_matrix(_boxes(first), _boxes(second)) if first and second else np.zeros((len(first), len(second)))
-    for a in sorted(range(len(first)), key=lambda row: -float(overlap[row].max(initial=0.0))):
-        same = [b for b in left if second[b].label == first[a].label and overlap[a, b] >= SAME_IOU]
-        if not same:
-            if not both:
-                found.append(first[a])
-            continue
-        b = max(same, key=lambda column: float(overlap[a, column]))
-        left.discard(b)
-        x1, y1, x2, y2 = (p + share * (q - p) for p, q in zip(first[a].box_px, second[b].box_px, strict=True))
-        found.append(Detection((x1, y1, x2, y2), first[a].label, min(first[a].score, second[b].score)))
-    return found if both else found + [second[b] for b in sorted(left)]
+    if not len(first) or not len(second):
+        return first[:0] if both else np.concatenate([first, second])
+    overlap = iou_matrix(first[:, :4], second[:, :4])
+    order = np.argsort(-overlap.max(axis=1), kind="stable")
+    overlap[(first[:, 5:6] != second[:, 5]) | (overlap < SAME_IOU)] = -1.0
+    mates = []
+    for row in order.tolist():
+        column = int(overlap[row].argmax())
+        if overlap[row, column] > 0:
+            overlap[:, column] = -1.0
+            mates.append((row, column))
+    rows, columns = (np.array(part, np.intp) for part in zip(*mates, strict=True)) if mates else (_NONE, _NONE)
+    found = first[rows]
+    found[:, :4] += share * (second[columns, :4] - found[:, :4])
+    found[:, 4] = np.minimum(found[:, 4], second[columns, 4])
+    if both:
+        return found
+    return np.concatenate([found, np.delete(first, rows, axis=0), np.delete(second, columns, axis=0)])
 
 
 def _grid(raw: RawFrame) -> Image:
@@ -387,13 +390,14 @@ def _boxes(found: Sequence[Detection]) -> Array:
     return np.array([d.box_px for d in found], np.float64).reshape(-1, 4)
 
 
-def _packed(found: Sequence[Detection]) -> Array:
+def packed(found: Sequence[Detection]) -> Array:
     """N x 6: box, score, number of the label; a tenth of the memory of the objects."""
     return np.array([(*d.box_px, d.score, LABELS.index(d.label)) for d in found], np.float64).reshape(-1, 6)
 
 
-def _unpacked(packed: Array) -> list[Detection]:
-    return [Detection((r[0], r[1], r[2], r[3]), LABELS[int(r[5])], r[4]) for r in packed.tolist()]
+def unpacked(look: Array) -> list[Detection]:
+    """The reverse of :func:`packed`."""
+    return [Detection((r[0], r[1], r[2], r[3]), LABELS[int(r[5])], r[4]) for r in look.tolist()]
 
 
 class _HeadView:

@@ -340,11 +340,15 @@ def analyse(
 
     memo: dict[object, Passage | None] = {}
 
-    def judged(tracks: Sequence[Track], marks: Mapping[str, tuple[TrackMark, ...]]) -> Analysis:
+    def judged(
+        tracks: Sequence[Track],
+        marks: Mapping[str, tuple[TrackMark, ...]],
+        let_off: Callable[[Track], bool] = lambda _: False,
+    ) -> Analysis:
         kept = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
         obscured = obscured_frames(kept)
         passages, violations, refused = judge_tracks(
-            kept, site, plane, timelines, untimed, checks, tools, on, obscured, memo
+            kept, site, plane, timelines, untimed, checks, tools, on, obscured, memo, let_off
         )
         return Analysis(
             info=info,
@@ -419,7 +423,7 @@ def _every_frame(
 
 def _second_looks(
     sparing: SparingPass,
-    judged: Callable[[Sequence[Track], Mapping[str, tuple[TrackMark, ...]]], Analysis],
+    judged: Callable[[Sequence[Track], Mapping[str, tuple[TrackMark, ...]], Callable[[Track], bool]], Analysis],
     site: Site,
     plane: GroundPlane,
     timelines: Mapping[str, SignalTimeline],
@@ -440,7 +444,7 @@ def _second_looks(
         long = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
         if tools.pace.second_look and sparing.see(suspects.wants(long, sparing.strays(long)), whole=whole):
             continue
-        found = judged(tracks, marks)
+        found = judged(tracks, marks, suspects.let_off)
         # nothing is a case that was not measured at full rate, and its plate is read from the same frames
         wanted = [(s, v.track) for v in found.violations for s in (*_measured_spans(v), _nearest_span(v.track))]
         if not tools.pace.second_look or not sparing.see(wanted, whole=whole):
@@ -498,19 +502,22 @@ def judge_tracks(
     on: dt.date,
     obscured: Mapping[str, AbstractSet[int]] = MappingProxyType({}),
     memo: dict[object, Passage | None] | None = None,
+    let_off: Callable[[Track], bool] = lambda _: False,
 ) -> tuple[list[Passage], list[Violation], list[RefusedPassage]]:
     """Measure and judge each track: in the first pass over a recording, and again from the evidence of a case.
 
-    ``memo`` keeps what was measured, for when the same tracks are judged again with others.
+    ``memo`` keeps what was measured, for when the same tracks are judged again with others. The speeds of tracks that are
+    ``let_off`` (:class:`etle.suspects.Suspects`) are not measured: they are too low to matter, by a margin.
     """
     axes = _axes(site)
     memo = {} if memo is None else memo
     passages, violations, refused = [], [], []
     for track in tracks:
         hidden = frozenset(obscured.get(track.track_id, ()))
-        key = (track.label, track.points, hidden)
+        speed = not let_off(track)
+        key = (track.label, track.points, hidden, speed)
         if key not in memo:
-            memo[key] = _passage(track, site, plane, axes, untimed, tools.detector.model_name, hidden)
+            memo[key] = _passage(track, site, plane, axes, untimed, tools.detector.model_name, hidden, speed=speed)
         passage = memo[key]
         if passage is None:
             continue
@@ -567,6 +574,8 @@ def _passage(
     untimed: set[int],
     model: str,
     obscured: AbstractSet[int] = frozenset(),
+    *,
+    speed: bool = True,
 ) -> Passage | None:
     size = (site.image.width, site.image.height)
     axis = assign_lane(track, plane, axes, image_size=size, model=model)
@@ -596,9 +605,9 @@ def _passage(
                 outside = max(outside, outside_line_m(path, passed, crossing.crossing.t_s))
         if site.stop_line is not None and site.stop_line.enforce:
             stood = tuple(standstills(path, line, min_s=site.stop_line.stood_s))
-    speed = None
-    if site.speed is not None:  # measured also where it is not enforced: a survey needs it
-        speed = measure_speed(
+    measured = None
+    if site.speed is not None and speed:  # also where it is not enforced: a survey needs it
+        measured = measure_speed(
             track,
             plane,
             axis,
@@ -615,7 +624,7 @@ def _passage(
         stop_line=_timed(stop, path, untimed),
         second_line=_timed(second, path, untimed),
         stop_line_along_m=stop_along,
-        speed=speed,
+        speed=measured,
         movement=turn,
         hidden_s=hidden,
         outside_line_m=outside,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from etle.first_pass import between
+from etle.first_pass import between, packed, unpacked
 from etle.footage.reader import open_footage
 from etle.measure.ground import ground_plane_of
 from etle.measure.path import LaneAxis
@@ -219,10 +219,22 @@ def test_between_two_looks_things_are_where_both_say() -> None:
     car = Detection((100.0, 100.0, 200.0, 180.0), "car", 0.9)
     moved = Detection((110.0, 120.0, 214.0, 204.0), "car", 0.8)
     walker = Detection((400.0, 50.0, 420.0, 100.0), "person", 0.7)
-    found = between([car], [moved, walker], 0.25)
+
+    def told(first: list[Detection], second: list[Detection], share: float, *, both: bool = False) -> list[Detection]:
+        return unpacked(between(packed(first), packed(second), share, both=both))
+
+    found = told([car], [moved, walker], 0.25)
     assert found[0].box_px == pytest.approx((102.5, 105.0, 203.5, 186.0))
+    assert found[0].score == 0.8
     assert found[1:] == [walker]
-    assert between([walker], [], 0.5) == [walker]
+    assert told([walker], [], 0.5) == [walker]
+    assert told([walker], [], 0.5, both=True) == []
+    assert len(told([car, walker], [moved], 0.5, both=True)) == 1
+    # the nearer of two takes the place; a thing of another kind never does
+    behind = Detection((150.0, 100.0, 250.0, 180.0), "car", 0.6)
+    two = told([behind, car], [moved], 0.5)
+    assert sorted(d.box_px[0] for d in two) == [105.0, 150.0]
+    assert len(told([Detection(car.box_px, "truck", 0.9)], [moved], 0.5)) == 2
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,12 @@ class GroundPlane:
     """From the exposure of the picture's first row to that of its last (rolling shutter)."""
     readout_u_s: float = 0.0
     """Its standard uncertainty."""
+    _to_road: Array = dataclasses.field(init=False, repr=False)
+    """3 x 3, undistorted pixels to ground metres: the homography's inverse."""
+    _perturbed: tuple[GroundPlane, ...] | None = dataclasses.field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_to_road", _inverse(self.homography))
 
     @property
     def max_residual_m(self) -> float:
@@ -184,14 +190,21 @@ class GroundPlane:
         """
         points = np.asarray(px, dtype=np.float64).reshape(-1, 2)
         ideal = self.lens.undistort(points) if self.lens is not None else points
-        on_road = _apply(_inverse(self.homography), ideal)
+        return self.lowered(_apply(self._to_road, ideal), height_m, camera_height_m=camera_height_m)
+
+    def lowered(self, on_road_m: Array, height_m: float, *, camera_height_m: float | None = None) -> Array:
+        """Where points above the road stand, (N, 2), that are seen at the ground points ``on_road_m``, (N, 2).
+
+        Raises:
+            ValueError: ``height_m`` is not below the camera.
+        """
         h = self.camera_height_m if camera_height_m is None else camera_height_m
         if height_m >= h:
             raise ValueError(f"reference height {height_m} m is not below the camera at {h} m")
         if height_m == 0.0:
-            return on_road
-        lowered: Array = self.camera_foot_m + (on_road - self.camera_foot_m) * (h - height_m) / h
-        return lowered
+            return on_road_m
+        found: Array = self.camera_foot_m + (on_road_m - self.camera_foot_m) * (h - height_m) / h
+        return found
 
     def to_image(self, m: ArrayLike, *, height_m: float = 0.0) -> Array:
         """Ground metres, (N, 2), at ``height_m`` above the road to pixels as seen, (N, 2); inverse of to_ground."""
@@ -212,17 +225,20 @@ class GroundPlane:
         direction = np.asarray(direction_m, dtype=np.float64)
         step = 0.5
         along_x, along_y = np.array([step, 0.0]), np.array([0.0, step])
-        dx = (self.to_ground(points + along_x) - self.to_ground(points - along_x)) / (2 * step)
-        dy = (self.to_ground(points + along_y) - self.to_ground(points - along_y)) / (2 * step)
+        around = np.concatenate([points + along_x, points - along_x, points + along_y, points - along_y])
+        right, left, below, above = np.split(self.to_ground(around), 4)
+        dx, dy = (right - left) / (2 * step), (below - above) / (2 * step)
         scale: Array = np.hypot(dx @ direction, dy @ direction)
         return scale
 
-    def perturbed(self) -> list[GroundPlane]:
+    def perturbed(self) -> tuple[GroundPlane, ...]:
         """Eight planes, one for each principal axis of the covariance, each one standard deviation away.
 
         For any quantity q of the plane, ``sqrt(sum((q(plane_i) - q(self))**2))`` is the standard uncertainty that the
         calibration contributes (first-order propagation along the eigenvectors; JCGM 100:2008, 5.1.2).
         """
+        if self._perturbed is not None:
+            return self._perturbed
         values, vectors = np.linalg.eigh(self.covariance)
         internal: Array = self._to_px_scale @ self.homography @ _inverse(self._to_m_scale)
         internal = internal / internal[2, 2]
@@ -232,7 +248,8 @@ class GroundPlane:
             shifted = np.append(theta + vector * np.sqrt(max(value, 0.0)), 1.0).reshape(3, 3)
             homography = _inverse(self._to_px_scale) @ shifted @ self._to_m_scale
             planes.append(dataclasses.replace(self, homography=homography))
-        return planes
+        object.__setattr__(self, "_perturbed", tuple(planes))
+        return tuple(planes)
 
 
 def ground_plane_of(site: Site, *, where: object = None) -> GroundPlane:

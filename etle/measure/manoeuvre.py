@@ -126,14 +126,16 @@ def obscured_frames(tracks: Sequence[Track]) -> dict[str, frozenset[int]]:
         for point in track.points:
             by_frame.setdefault(point.frame_index, []).append((track.track_id, point.box_px))
     found: dict[str, set[int]] = {}
-    for frame, boxes in by_frame.items():
-        for name, (x1, y1, x2, y2) in boxes:
-            tall = y2 - y1
-            for other, (left, top, right, bottom) in boxes:
-                wide = min(x2, right) - max(x1, left)
-                lower = bottom > y2 + HIDING_DEPTH * tall and top <= y2 + HIDING_DEPTH * tall
-                if other != name and lower and wide >= HIDING_WIDTH * (x2 - x1):
-                    found.setdefault(name, set()).add(frame)
+    for frame, named in by_frame.items():
+        boxes = np.array([box for _, box in named], float)
+        x1, y1, x2, y2 = boxes.T
+        # rows are hidden, columns hide
+        wide = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
+        limit = (y2 + HIDING_DEPTH * (y2 - y1))[:, None]
+        hides = (y2 > limit) & (y1 <= limit) & (wide >= HIDING_WIDTH * (x2 - x1)[:, None])
+        np.fill_diagonal(hides, val=False)
+        for row in np.flatnonzero(hides.any(axis=1)).tolist():
+            found.setdefault(named[row][0], set()).add(frame)
     return {name: frozenset(frames) for name, frames in found.items()}
 
 

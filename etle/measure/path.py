@@ -193,6 +193,7 @@ def ground_path(
     image_size: tuple[int, int],
     model: str = "",
     reference: ReferencePoint | None = None,
+    shifts: bool = True,
 ) -> GroundPath:
     """Put a track on the road.
 
@@ -212,6 +213,7 @@ def ground_path(
         image_size: (width, height), pixels.
         model: Name of the detector model, for what is known of its boxes' lower edges.
         reference: Reference point of the class; from the data file when None.
+        shifts: Whether ``shifts_m`` is wanted; without, it is empty, and the path bears no uncertainty.
     """
     reference = reference or reference_points()[track.label]
     edge = box_edge(track.label, model)
@@ -229,35 +231,43 @@ def ground_path(
     # of the true height: the box's own holds the misplacement
     too_low = (edge.frame_share * longest + edge.box_share * tall) / (1 + edge.box_share)
     px = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3] - too_low])
-    cosine = _view(plane.to_ground(px), plane, axis)
+    on_road = plane.to_ground(px)
+    cosine = _view(on_road, plane, axis)
 
-    def end(
-        lip_u: float = 0.0, overhang_u: float = 0.0, frame_u: float = 0.0, box_u: float = 0.0, height_u: float = 0.0
-    ) -> Array:
-        up = frame_u * edge.u_frame_share * longest + box_u * edge.u_box_share * tall
-        at = px - np.column_stack([np.zeros(len(px)), up])
-        tyres = axis.coordinates(plane.to_ground(at))
+    def end(on_road: Array, lip_u: float = 0.0, overhang_u: float = 0.0, height_u: float = 0.0) -> Array:
+        tyres = axis.coordinates(on_road)
         if abs(cosine) <= _END_ON:
             return tyres
         side = reference.rear if cosine > 0 else reference.front
         camera = plane.camera_height_m + height_u * plane.camera_height_u_m
-        lip = axis.coordinates(
-            plane.to_ground(at, height_m=side.lip_height_m + lip_u * side.lip_height_u_m, camera_height_m=camera)
-        )
+        lip_height = side.lip_height_m + lip_u * side.lip_height_u_m
+        lip = axis.coordinates(plane.lowered(on_road, lip_height, camera_height_m=camera))
         overhang = side.overhang_m + overhang_u * side.overhang_u_m
         # towards the camera is against the direction of travel when the rear is seen
         tyres = tyres - [np.sign(cosine) * overhang, 0.0]
         lip_is_lowest = (lip[:, 0] - tyres[:, 0]) * np.sign(cosine) > 0
         return np.where(lip_is_lowest[:, None], lip, tyres)
 
-    coordinates = end()
+    def higher(up: Any) -> Array:
+        return plane.to_ground(px - np.column_stack([np.zeros(len(px)), np.broadcast_to(up, len(px))]))
+
+    coordinates = end(on_road)
     # a read-out longer than stated makes every row later by its share of the height
     row = np.clip(px[:, 1] / height, 0.0, 1.0)
     t = t + plane.readout_s * row
     pace = float(np.polyfit(t - t[0], coordinates[:, 0], 1)[0]) if len(t) > 1 and plane.readout_u_s else 0.0
     sigma = BOX_EDGE_U_SHARE * longest * plane.metres_per_pixel(px, axis.direction) if len(px) else np.zeros(0)
-    left, right = plane.to_ground(boxes[:, [0, 3]]), plane.to_ground(boxes[:, [2, 3]])
+    left, right = np.split(plane.to_ground(np.concatenate([boxes[:, [0, 3]], boxes[:, [2, 3]]])), 2)
     offset, offset_u = _front_offset(cosine, reference)
+    moved: dict[str, Array] = {}
+    if shifts:
+        moved = {
+            "box_edge": end(higher(edge.u_frame_share * longest))[:, 0],
+            "box_edge_with_size": end(higher(edge.u_box_share * tall))[:, 0],
+            "lip_height": end(on_road, lip_u=1.0)[:, 0],
+            "overhang": end(on_road, overhang_u=1.0)[:, 0],
+            "camera_height": end(on_road, height_u=1.0)[:, 0],
+        }
     return GroundPath(
         t_s=t,
         frame_index=np.array([p.frame_index for p in kept], np.int64),
@@ -266,14 +276,8 @@ def ground_path(
         across_m=coordinates[:, 1],
         sigma_m=sigma,
         width_m=np.linalg.norm(right - left, axis=1),
-        shifts_m={
-            "box_edge": end(frame_u=1.0)[:, 0] - coordinates[:, 0],
-            "box_edge_with_size": end(box_u=1.0)[:, 0] - coordinates[:, 0],
-            "lip_height": end(lip_u=1.0)[:, 0] - coordinates[:, 0],
-            "overhang": end(overhang_u=1.0)[:, 0] - coordinates[:, 0],
-            "camera_height": end(height_u=1.0)[:, 0] - coordinates[:, 0],
-            **({"rolling_shutter": -pace * plane.readout_u_s * row} if plane.readout_u_s else {}),
-        },
+        shifts_m={cause: moved - coordinates[:, 0] for cause, moved in moved.items()}
+        | ({"rolling_shutter": -pace * plane.readout_u_s * row} if shifts and plane.readout_u_s else {}),
         axis=axis,
         reference=reference,
         front_offset_m=offset,
@@ -341,7 +345,7 @@ def assign_lane(
     """
     best: tuple[float, LaneAxis] | None = None
     for axis in axes:
-        path = ground_path(track, plane, axis, image_size=image_size, model=model)
+        path = ground_path(track, plane, axis, image_size=image_size, model=model, shifts=False)
         if len(path) < 3:
             continue
         along, across = path.along_m[-1] - path.along_m[0], path.across_m[-1] - path.across_m[0]

@@ -104,7 +104,10 @@ def measure_speed(
     slope, u_fit, residual = float(line.coefficients[1]), line.u(1), line.residual
     acceleration, u_acceleration = 2 * float(curve.coefficients[2]), 2 * curve.u(2)
     secondary = _section_speed(path, section_lines_m, path.along_m)
-    under = [ground_path(track, other, axis, image_size=image_size, model=model).along_m for other in plane.perturbed()]
+    under = [
+        ground_path(track, other, axis, image_size=image_size, model=model, shifts=False).along_m
+        for other in plane.perturbed()
+    ]
     shifted = {name: [path.along_m + shift] for name, shift in path.shifts_m.items()} | {"calibration": under}
     systematic = {
         name: [robust_slope(t, along[inside], sigma)[0] - slope for along in alongs] for name, alongs in shifted.items()
@@ -213,10 +216,10 @@ def _robust_polynomial(t: Array, s: Array, sigma: Array, *, degree: int) -> _Fit
         w = np.sqrt(weights * huber)
         updated = np.linalg.lstsq(design * w[:, None], s * w, rcond=None)[0]
         standardised = (s - design @ updated) / sigma
-        scale = max(1.4826 * float(np.median(np.abs(standardised))), 1e-9)
+        scale = max(1.4826 * _median(np.abs(standardised)), 1e-9)
         ratio = np.abs(standardised) / (1.345 * scale)
         huber = np.where(ratio > 1, 1 / np.maximum(ratio, 1e-12), 1.0)
-        converged = np.allclose(updated, coefficients, rtol=1e-10, atol=1e-12)
+        converged = bool((np.abs(updated - coefficients) <= 1e-12 + 1e-10 * np.abs(coefficients)).all())
         coefficients = updated
         if converged:
             break
@@ -228,6 +231,12 @@ def _robust_polynomial(t: Array, s: Array, sigma: Array, *, degree: int) -> _Fit
     inflation = len(s) / effective
     covariance: Array = np.linalg.inv((design * total[:, None]).T @ design) * variance * inflation
     return _Fit(coefficients, covariance, residual, max(effective - len(coefficients), 1.0))
+
+
+def _median(values: Array) -> float:
+    # a fifth of the time NumPy's takes for as few values as these
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 
 
 def _effective_count(residual: Array, parameters: int) -> float:

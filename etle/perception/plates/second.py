@@ -113,9 +113,7 @@ def settled(
             return verdict
         agreed += found is not None and compact(found) == said
         if agreed >= SETTLES:
-            voted = vote(
-                verdict.readings, grammar, sure=sure, vehicle_label=vehicle_label, overruled=verdict.contested
-            )
+            voted = vote(verdict.readings, grammar, sure=sure, vehicle_label=vehicle_label, overruled=verdict.contested)
             return replace(voted, notes=(*voted.notes, f"second reader ({reader.name}) reads the same"))
     return verdict
 
