@@ -573,22 +573,16 @@ class FootageReader:
             yield from self._play_untimed(first, faults)
             return
         delivered = first - 1
-        for frame in self._play(first, faults, threads="AUTO"):
+        for frame in self._play(first, faults):
             faults.frames_missing += frame.index - delivered - 1
             delivered = frame.index
             yield frame
-        # An error while a frame-threaded decoder is being drained swallows the pictures behind it; one thread does not.
-        if delivered + 1 < len(self._order):
-            for frame in self._play(delivered + 1, FootageFaults(), threads="NONE"):
-                faults.frames_missing += frame.index - delivered - 1
-                delivered = frame.index
-                yield frame
         faults.frames_missing += len(self._order) - 1 - delivered
 
-    def _play(self, first: int, faults: FootageFaults, *, threads: str) -> Iterator[RawFrame]:
+    def _play(self, first: int, faults: FootageFaults) -> Iterator[RawFrame]:
         assert self._origin is not None
         target = int(self._order[first])
-        with open_stream(self._path, threads) as (container, stream):
+        with open_stream(self._path) as (container, stream):
             packets = self.packets_from(container, stream, target)
             pictures = (
                 (picture.pts, picture)
@@ -605,9 +599,8 @@ class FootageReader:
                     )
 
     def _play_untimed(self, first: int, faults: FootageFaults) -> Iterator[RawFrame]:
-        # Without timestamps a picture is found by counting, so the count always starts at the first one; slices only,
-        # because an error in a frame-threaded decoder could swallow pictures unnoticed and shift the count.
-        with open_stream(self._path, "SLICE") as (container, stream):
+        # without timestamps a picture is found by counting, so the count always starts at the first one
+        with open_stream(self._path) as (container, stream):
             packets = _packets(container, stream)
             invented = self._table.invented
             pictures = ((None if invented else p.pts, p) for p in _decode(stream, packets, faults))
@@ -723,8 +716,12 @@ class PtsClock(Generic[T]):
 
 
 @contextlib.contextmanager
-def open_stream(path: Path, threads: str = "AUTO") -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its video stream; every way this can fail becomes one line for the user."""
+def open_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its video stream; every way this can fail becomes one line for the user.
+
+    It is decoded by one thread: the workers of a batch keep all cores busy, where more threads take a tenth more
+    processor time; and an error while several threads are being drained swallows the pictures behind it.
+    """
     head = _head(path)
     try:
         # "file:" keeps a name with a colon from being taken for an address
@@ -743,7 +740,7 @@ def open_stream(path: Path, threads: str = "AUTO") -> Iterator[tuple[InputContai
         ) from error
     with contextlib.closing(container):
         stream = _video_stream(path, container)
-        stream.thread_type = threads
+        stream.thread_type = "NONE"
         yield container, stream
 
 
