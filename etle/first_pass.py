@@ -39,8 +39,8 @@ HOLD_S = 0.45
 SAME_IOU = 0.1
 """Boxes of two neighbouring looks that overlap by more than this may show one object."""
 WIDER_S = 0.15
-"""Second looks at a vehicle begin this much before what is wanted and end after it: seen in full, a vehicle is wanted at slightly
-other times, for which all would be decoded once more."""
+"""Second looks at a vehicle begin this much before what is wanted and end after it: seen in full, a vehicle is wanted
+at slightly other times, for which all would be decoded once more."""
 HELD_IOU = 0.5
 """What a part of a picture shows and what a look at the whole says are one from this overlap on."""
 CLEARLY_SHARE = 0.0125

@@ -506,8 +506,8 @@ def judge_tracks(
 ) -> tuple[list[Passage], list[Violation], list[RefusedPassage]]:
     """Measure and judge each track: in the first pass over a recording, and again from the evidence of a case.
 
-    ``memo`` keeps what was measured, for when the same tracks are judged again with others. The speeds of tracks that are
-    ``let_off`` (:class:`etle.suspects.Suspects`) are not measured: they are too low to matter, by a margin.
+    ``memo`` keeps what was measured, for when the same tracks are judged again with others. The speeds of tracks that
+    are ``let_off`` (:class:`etle.suspects.Suspects`) are not measured: they are too low to matter, by a margin.
     """
     axes = _axes(site)
     memo = {} if memo is None else memo
@@ -951,8 +951,8 @@ def _gather(
         if second is not None:
             pictures_by_index = {index: frame.image for index, frame in frames.items()}
             if verdict.contested:
-                sure = _accept(plate_reader)
-                verdict = settled(verdict, pictures_by_index, second, grammar, sure=sure, vehicle_label=track.label)
+                accept = _accept(plate_reader)
+                verdict = settled(verdict, pictures_by_index, second, grammar, sure=accept, vehicle_label=track.label)
             else:
                 verdict = second_opinion(verdict, pictures_by_index, second, grammar)
         verdicts[read_in] = verdict

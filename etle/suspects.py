@@ -58,8 +58,8 @@ STRAY_S = 0.2
 """Around something on a lane that no track explains. If it drives there, every frame of that time makes a track of it,
 which is then judged, and followed as far as it has to be; a violation takes 0.3 s in the zone, or a line."""
 STRAY_SIZES = 2.0
-"""In that time it is no farther away than this many times its own size (a motorcycle of 2 m: at 72 km/h, a car of 4 m: at
-144 km/h; what touches it and some room around are looked at too)."""
+"""In that time it is no farther away than this many times its own size (a motorcycle of 2 m: at 72 km/h, a car of 4 m:
+at 144 km/h; what touches it and some room around are looked at too)."""
 STRAY_SCORE = 0.40
 """Weaker detections start no track at full rate either."""
 

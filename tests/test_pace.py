@@ -260,7 +260,11 @@ class TestSuspects:
             now = t + n * every_s
             tracker.update(n, now, detector.detect([synthetic.draw(now, (car,))])[0])
         suspects = Suspects(site.site, plane, axes, {"main": line}, "drawn", lead_s=0.3, tolerance_kmh=lambda v: 3.0)
-        return joined(span for span, _ in suspects.wants(tracker.finish(), []))
+        tracks = tracker.finish()
+        assert not any(suspects.let_off(track) for track in tracks)  # nobody before he was judged
+        found = joined(span for span, _ in suspects.wants(tracks, []))
+        assert any(suspects.let_off(track) for track in tracks) == (not found)
+        return found
 
     @pytest.mark.parametrize("kmh", [20, 30, 40, 46])
     def test_lawful_speed_on_green_is_let_off(self, site: Any, kmh: float) -> None:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -81,6 +83,20 @@ def test_covariance_predicts_the_scatter_of_repeated_surveys() -> None:
         ]
     )
     np.testing.assert_allclose(predicted, seen.std(axis=0), rtol=0.45)
+
+
+def test_points_above_the_road_are_lowered_to_where_they_stand() -> None:
+    camera = PinholeCamera()
+    plane = plane_for(camera, camera_foot_m=camera.foot_m)
+    probe = np.array([(2.0, 30.0), (-3.0, 18.0)])
+    px = plane.to_image(probe, height_m=0.5)
+    np.testing.assert_allclose(plane.lowered(plane.to_ground(px), 0.5), probe, atol=1e-9)
+    np.testing.assert_array_equal(plane.lowered(plane.to_ground(px), 0.5), plane.to_ground(px, height_m=0.5))
+    with pytest.raises(ValueError, match="not below the camera"):
+        plane.lowered(probe, 50.0)
+    other = dataclasses.replace(plane, homography=2 * plane.homography)
+    assert other.perturbed() is not plane.perturbed()
+    assert plane.perturbed() is plane.perturbed()
 
 
 def test_metres_per_pixel_matches_finite_motion() -> None:

@@ -208,3 +208,14 @@ def test_what_an_unstated_rolling_shutter_would_do_is_foretold(plane: GroundPlan
     assert (said > 0) == (not away)
     # over the whole track, while the speed's fit goes by what is near
     assert said == pytest.approx(rolled.speed_mps.value / 20 - 1, rel=0.4)
+
+
+def test_a_path_without_shifts_is_the_same_path(plane: GroundPlane) -> None:
+    t = np.arange(0, 4, 1 / 25)
+    for track, axis in ((track_of(CAMERA, t, 14 + 15 * t), AWAY), (track_of(CAMERA, t, 60 - 15 * t), TOWARD)):
+        whole = ground_path(track, plane, axis, image_size=SIZE)
+        brief = ground_path(track, plane, axis, image_size=SIZE, shifts=False)
+        np.testing.assert_array_equal(whole.along_m, brief.along_m)
+        np.testing.assert_array_equal(whole.sigma_m, brief.sigma_m)
+        assert len(whole.shifts_m) == 5
+        assert not brief.shifts_m
