@@ -34,7 +34,7 @@ class Pace:
     case."""
     parts: bool = True
     """Second looks are at the vehicles concerned and their surroundings, not at the whole picture."""
-    lead_s: float = 0.3
+    lead_s: float = 0.2
     """Second looks begin this long before what is measured and last so long after it."""
 
     @classmethod

@@ -86,7 +86,7 @@ from etle.rules import red_light, speeding, stop_line, wrong_way
 from etle.rules.base import Moment, Passage, SignalTimeline, Violation
 from etle.rules.suspension import SUSPENDS, suspended
 from etle.site import Lane, LoadedSite, Site, require_image_size
-from etle.suspects import UNSEEN_S, Span, Suspects, joined, road_mask
+from etle.suspects import Span, Suspects, joined, nearest_span, road_mask
 from etle.types import (
     VEHICLE_LABELS,
     BoxPx,
@@ -114,8 +114,6 @@ CLIP_AFTER_S = 6.0
 WHOLE_VEHICLE_S = 0.4
 """A picture that shows the whole vehicle may lie this much farther from the moment wanted than one that cuts it."""
 PLATE_FRAMES = 8
-PLATE_SHARE = 0.75
-"""Plates are read where a vehicle is at least 0.8 times as wide as it is ever seen; with some room for what that is."""
 REATTACHED_S = 0.3
 """A track that was lost for less than this and found where it was expected is not in doubt."""
 WIDTH_STEP_PX = 8
@@ -446,7 +444,7 @@ def _second_looks(
             continue
         found = judged(tracks, marks, suspects.let_off)
         # nothing is a case that was not measured at full rate, and its plate is read from the same frames
-        wanted = [(s, v.track) for v in found.violations for s in (*_measured_spans(v), _nearest_span(v.track))]
+        wanted = [(s, v.track) for v in found.violations for s in (*_measured_spans(v), nearest_span(v.track))]
         if not tools.pace.second_look or not sparing.see(wanted, whole=whole):
             break
     shown = joined(_shown_span(v, reader) for v in found.violations)
@@ -471,13 +469,6 @@ def _measured_spans(violation: Violation) -> list[Span]:
         return [(c.value - WINDOW_S, c.value + WINDOW_S) for c in at if isinstance(c, Quantity)]
     assert violation.relies_on_s is not None
     return [violation.relies_on_s]
-
-
-def _nearest_span(track: Track) -> Span:
-    """The time in which a vehicle is seen large enough for its plate to be read, see :func:`choose_points`."""
-    widths = [p.box_px[2] - p.box_px[0] for p in track.points]
-    large = [p.t_s for p, width in zip(track.points, widths, strict=True) if width >= PLATE_SHARE * max(widths)]
-    return large[0] - UNSEEN_S, large[-1] + UNSEEN_S
 
 
 def _shown_span(violation: Violation, reader: FootageReader) -> Span:

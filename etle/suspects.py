@@ -54,6 +54,8 @@ LONGEST_AFTER_S = 6.0
 STAND_S = 2.0
 UNSEEN_S = 0.35
 """A vehicle may have been in the picture this long before and after it was first and last seen sparsely."""
+PLATE_SHARE = 0.75
+"""Plates are read where a vehicle is at least 0.8 times as wide as it is ever seen; with some room for what that is."""
 STRAY_S = 0.2
 """Around something on a lane that no track explains. If it drives there, every frame of that time makes a track of it,
 which is then judged, and followed as far as it has to be; a violation takes 0.3 s in the zone, or a line."""
@@ -73,6 +75,15 @@ def joined(spans: Iterable[Span], gap_s: float = 0.0) -> list[Span]:
         else:
             merged.append((start, end))
     return merged
+
+
+def nearest_span(track: Track) -> Span:
+    """The time in which a vehicle is seen large enough for its plate to be read, see
+    :func:`etle.perception.plates.read.choose_points`.
+    """
+    widths = [p.box_px[2] - p.box_px[0] for p in track.points]
+    large = [p.t_s for p, width in zip(track.points, widths, strict=True) if width >= PLATE_SHARE * max(widths)]
+    return large[0], large[-1]
 
 
 def road_mask(site: Site, plane: GroundPlane, axes: Sequence[LaneAxis], step_px: int = 8) -> NDArray[np.bool_]:
@@ -179,7 +190,9 @@ class Suspects:
             if len(path) < 2:
                 continue
             if self._may_use(path):
-                found += self._speed(path)
+                speeding = self._speed(path)
+                # most of them are; where it is near, its plate will be read: one pass over the recording for both
+                found += [*speeding, nearest_span(track)] if speeding else []
                 found += self._red(path)
         wrong = self._site.wrong_way
         if wrong is not None and wrong.enforce and self._against(track):
