@@ -583,6 +583,10 @@ def bench(
     seconds: Annotated[
         float | None, typer.Option("--loop-seconds", min=1, help="The plain loops stop after so much of a recording.")
     ] = None,
+    rounds: Annotated[
+        int,
+        typer.Option("--rounds", min=1, max=20, help="All ways in turn so many times; the least time of each counts."),
+    ] = 1,
     file: Annotated[Path | None, typer.Option("--out", "-o", help="Save the table as JSON.")] = None,
     model: ModelOption = None,
     json_lines: JsonOption = False,
@@ -603,7 +607,7 @@ def bench(
             recording, its_site = clip, site
         else:
             raise InputError("no site for the recording", where=clip, remedy="Give --site, or a scene's folder")
-        tasks += [Task(way, recording, its_site, model, seconds if way in LOOPS else None) for way in chosen]
+        tasks += [Task(way, recording, its_site, model, seconds if way in LOOPS else None) for way in chosen] * rounds
     rows = []
     for row in run_bench(tasks):
         rows.append(row)

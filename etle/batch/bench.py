@@ -20,8 +20,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from etle.errors import InputError, MissingExtraError, ModelError
@@ -32,6 +33,9 @@ from etle.perception.weights import ModelFile, resolve_model
 from etle.settings import Settings
 from etle.site import load_site
 from etle.types import VEHICLE_LABELS
+
+if TYPE_CHECKING:
+    from etle.pipeline import Tools
 
 Way = str
 WAYS: dict[Way, str] = {
@@ -80,6 +84,8 @@ class Task:
 def bench(tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
     """Run tasks one after the other, each in a process of its own; one row each, see :func:`measure`.
 
+    A task may be among them several times, see :func:`least`.
+
     Raises:
         FootageError: A recording cannot be read.
         SiteError: It does not fit its site.
@@ -93,6 +99,21 @@ def bench(tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
             context = multiprocessing.get_context("spawn")
             with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
                 yield pool.submit(measure, task).result()
+
+
+def least(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of several runs of one way over one recording the one that took the least processor time.
+
+    What else goes on in a machine, and in the machines it shares a processor with, only ever adds. ``cpu_s_of_runs`` holds
+    them all.
+    """
+    runs: dict[tuple[str, Way], list[dict[str, Any]]] = {}
+    for row in rows:
+        runs.setdefault((row["file"], row["way"]), []).append(row)
+    return [
+        min(own, key=lambda row: float(row["cpu_s"])) | {"cpu_s_of_runs": [row["cpu_s"] for row in own]}
+        for own in runs.values()
+    ]
 
 
 def measure(task: Task) -> dict[str, Any]:
@@ -133,6 +154,7 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def report(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Everything in one document: rows with ratios, sums over all recordings by way, the machine, what the ways are."""
+    rows = least(rows)
     total = []
     for way in dict.fromkeys(row["way"] for row in rows):
         own = [row for row in rows if row["way"] == way]
@@ -238,6 +260,7 @@ def _ours(task: Task) -> dict[str, Any]:
     tools = build_tools(Settings(), task.model, threads=1, pace=PACES[task.way])
     tools.plate_reader()
     tools.second_reader()
+    _warm(tools, loaded.site.image.height, loaded.site.image.width)
     with _clock(row):
         result = process_recording(task.clip, loaded, tools)
     kinds = [str(case.facts["kind"]) for case in result.cases]
@@ -250,6 +273,16 @@ def _ours(task: Task) -> dict[str, Any]:
         "looks": dict(result.analysis.looks),
         "engines": [tools.detector.name, *([tools.coarse_detector.name] if tools.coarse_detector else [])],
     }
+
+
+def _warm(tools: Tools, height: int, width: int) -> None:
+    """One look at nothing with each network: what is made ready for a size of picture the first time it is seen."""
+    nothing = np.zeros((height, width, 3), np.uint8)
+    for detector in (tools.detector, tools.coarse_detector):
+        if detector is not None:
+            detector.detect([nothing])
+    if tools.find_faces is not None:
+        tools.find_faces(nothing)
 
 
 def _loop(task: Task) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from etle.batch.bench import LOOPS, PACES, WAYS, Task, measure, ratios, report, save
+from etle.batch.bench import LOOPS, PACES, WAYS, Task, least, measure, ratios, report, save
 from etle.errors import InputError
 from tests.synthetic import write_recording
 
@@ -33,6 +33,14 @@ def test_ratios_are_to_the_same_recording() -> None:
     assert [r["sparing_to_it"] for r in found] == [None] * 4
     found = ratios([*rows, row("loop-sparing", "a", 20.0, 5.0)])
     assert [r["sparing_to_it"] for r in found] == [40.0, 10.0, None, 0.5, 1.0]
+
+
+def test_of_several_runs_the_least_counts() -> None:
+    runs = [row("fast", "a", 4.0), row("decode", "a", 1.0), row("fast", "a", 3.0), row("fast", "b", 9.0)]
+    found = {(r["file"], r["way"]): (r["cpu_s"], r["cpu_s_of_runs"]) for r in least(runs)}
+    assert found == {("a", "fast"): (3.0, [4.0, 3.0]), ("a", "decode"): (1.0, [1.0]), ("b", "fast"): (9.0, [9.0])}
+    assert [r["to_decode"] for r in report(runs)["recordings"]] == [3.0, 1.0, None]
+    assert report(runs)["all"][0]["cpu_s"] == 12.0
 
 
 def test_every_way_is_described_and_can_be_run() -> None:
