@@ -104,8 +104,8 @@ def bench(tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
 def least(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of several runs of one way over one recording the one that took the least processor time.
 
-    What else goes on in a machine, and in the machines it shares a processor with, only ever adds. ``cpu_s_of_runs`` holds
-    them all.
+    What else goes on in a machine, and in the machines it shares a processor with, only ever adds. ``cpu_s_of_runs``
+    holds them all.
     """
     runs: dict[tuple[str, Way], list[dict[str, Any]]] = {}
     for row in rows:
