@@ -276,7 +276,7 @@ def ground_path(
         across_m=coordinates[:, 1],
         sigma_m=sigma,
         width_m=np.linalg.norm(right - left, axis=1),
-        shifts_m={cause: moved - coordinates[:, 0] for cause, moved in moved.items()}
+        shifts_m={cause: along - coordinates[:, 0] for cause, along in moved.items()}
         | ({"rolling_shutter": -pace * plane.readout_u_s * row} if shifts and plane.readout_u_s else {}),
         axis=axis,
         reference=reference,
