@@ -78,12 +78,13 @@ def joined(spans: Iterable[Span], gap_s: float = 0.0) -> list[Span]:
 
 
 def nearest_span(track: Track) -> Span:
-    """The time in which a vehicle is seen large enough for its plate to be read, see
-    :func:`etle.perception.plates.read.choose_points`.
+    """The time in which a vehicle may be seen large enough for its plate to be read, see
+    :func:`etle.perception.plates.read.choose_points`: a fast one near the camera is followed sparsely only when it is
+    already smaller.
     """
     widths = [p.box_px[2] - p.box_px[0] for p in track.points]
     large = [p.t_s for p, width in zip(track.points, widths, strict=True) if width >= PLATE_SHARE * max(widths)]
-    return large[0], large[-1]
+    return large[0] - UNSEEN_S, large[-1] + UNSEEN_S
 
 
 def road_mask(site: Site, plane: GroundPlane, axes: Sequence[LaneAxis], step_px: int = 8) -> NDArray[np.bool_]:
