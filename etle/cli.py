@@ -597,6 +597,8 @@ def bench(
     from etle.batch.evaluate import scene_files
 
     chosen = [way.strip() for way in ways.split(",") if way.strip()]
+    if not chosen:
+        raise InputError("no way to time is named", where="--ways", remedy=f"Choose of {', '.join(WAYS)}")
     if unknown := [way for way in chosen if way not in WAYS]:
         raise InputError(f"no way {unknown[0]}", where="--ways", remedy=f"Choose of {', '.join(WAYS)}")
     tasks = []

@@ -48,7 +48,6 @@ CLEARLY_SHARE = 0.0125
 TRAFFIC_SCORE = 0.25
 """A vehicle on the road seen with at least this keeps the gate open."""
 _NOTHING: Image = np.zeros((0, 0, 3), np.uint8)
-_NONE = np.zeros(0, np.intp)
 
 
 class SparingPass:
@@ -369,7 +368,7 @@ def between(first: Array, second: Array, share: float, *, both: bool = False) ->
         if overlap[row, column] > 0:
             overlap[:, column] = -1.0
             mates.append((row, column))
-    rows, columns = (np.array(part, np.intp) for part in zip(*mates, strict=True)) if mates else (_NONE, _NONE)
+    rows, columns = np.array(mates, np.intp).reshape(-1, 2).T
     found = first[rows]
     found[:, :4] += share * (second[columns, :4] - found[:, :4])
     found[:, 4] = np.minimum(found[:, 4], second[columns, 4])

@@ -193,7 +193,12 @@ class GroundPlane:
         return self.lowered(_apply(self._to_road, ideal), height_m, camera_height_m=camera_height_m)
 
     def lowered(self, on_road_m: Array, height_m: float, *, camera_height_m: float | None = None) -> Array:
-        """Where points above the road stand, (N, 2), that are seen at the ground points ``on_road_m``, (N, 2).
+        """Where points above the road stand, (N, 2) metres, that are seen at the ground points ``on_road_m``, likewise.
+
+        Args:
+            on_road_m: (N, 2) where the line of sight meets the road, metres.
+            height_m: How far above the road the points are, metres.
+            camera_height_m: Of the lens, metres; the plane's own when None.
 
         Raises:
             ValueError: ``height_m`` is not below the camera.

@@ -106,6 +106,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--second", action="store_true", help="ask EasyOCR about contested ones")
     arguments = parser.parse_args()
+    second = second_reader() if arguments.second else None
+    if arguments.second and second is None:
+        parser.error("--second needs EasyOCR: pip install 'etle[torch]'")
     grammar, reader = plate_grammar(dt.date(2026, 11, 24)), plate_reader()
     passages = [
         seen
@@ -115,7 +118,6 @@ def main() -> int:
     thresholds = [None, 0.8, 0.9, reader.accept, 0.97]
     print(f"{reader.name}: {len(passages)} passages; sure by itself from {reader.accept:.3f}")
     print(table([["sure from", "accepted", "wrong", "share"], *rows(passages, grammar, thresholds)]))
-    second = second_reader() if arguments.second else None
     if second is not None:
         asked, said = contested(passages, grammar, second, reader.accept)
         wrong = [pair for pair in said if pair[0] != pair[1]]

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from etle.batch.bench import LOOPS, PACES, WAYS, Task, least, measure, ratios, report, save
+from etle.cli import main
 from etle.errors import InputError
 from tests.synthetic import write_recording
 
@@ -71,3 +73,13 @@ def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "new" / "table.json").read_text()) == {"a": 1}
     with pytest.raises(InputError, match="cannot be written"):
         save({}, tmp_path)
+
+
+def test_a_bench_of_nothing_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    write_recording(tmp_path / "clip.mp4", seconds=0.4)
+    line = ["etle", "bench", str(tmp_path / "clip.mp4"), "--site", str(tmp_path / "site.yaml"), "--ways", " , "]
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 3
+    assert "no way to time is named" in capsys.readouterr().err
