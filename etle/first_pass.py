@@ -47,6 +47,8 @@ CLEARLY_SHARE = 0.0125
 """What lies this share of the picture's width inside a part would have been seen in it."""
 TRAFFIC_SCORE = 0.25
 """A vehicle on the road seen with at least this keeps the gate open."""
+SNAPSHOTS = 32
+"""So often in a recording the state of following is kept, to go on from there when something later is seen anew."""
 _NOTHING: Image = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -61,6 +63,7 @@ class SparingPass:
         health: Self-checks of the picture.
         road: Where the lanes' surface lies, see :func:`etle.suspects.road_mask`.
         pace: Which savings are made.
+        run_id: Makes track ids unique across runs.
     """
 
     def __init__(
@@ -72,8 +75,10 @@ class SparingPass:
         health: HealthMonitor,
         road: NDArray[np.bool_],
         pace: Pace,
+        run_id: str,
     ) -> None:
         self._reader = reader
+        self._run_id = run_id
         self._detector, self._coarse = detector, coarse
         self._heads = [_HeadView(head, reader.info.width, reader.info.height) for head in heads]
         self._health = health
@@ -87,6 +92,8 @@ class SparingPass:
         self._full: set[int] = set()
         self._parts: dict[int, tuple[Array, list[BoxPx]]] = {}
         """Looks at parts of a frame: what was seen there, and where it was looked."""
+        self._snapshots: list[tuple[int, Tracker]] = []
+        """Numbers of frames, and trackers that have seen all up to and with them."""
         self.frame_count = 0
         self.last_s = 0.0
         self.untimed: set[int] = set()
@@ -165,6 +172,7 @@ class SparingPass:
 
     def _see(self, raw: RawFrame, boxes: list[BoxPx], whole: bool) -> None:
         index, image = raw.index, raw.image()
+        self._forget(index)
         others = None if whole else self._others(index)
         if others is not None and isinstance(self._detector, PartDetector):
             # what hides a vehicle or is hidden by it belongs to it
@@ -180,6 +188,8 @@ class SparingPass:
                 self.tally["parts"] += 1
                 return
         [found] = self._detector.detect([image])
+        # it also tells what stood in the frames from the look before on
+        self._forget(max((i for i in self._looks if i < index), default=0))
         self._looks[index] = packed(found)
         self._parts.pop(index, None)
         self._full.add(index)
@@ -199,6 +209,7 @@ class SparingPass:
             elif t_s - last_s >= self._pace.look_every_s + self._reader.interval_s:
                 wanted.append(index)
                 last_s = t_s
+        self._snapshots.clear()
         for raw in self._reader.raw_frames_at(wanted):
             [found] = self._coarse.detect([raw.image()])
             self._looks[raw.index] = packed(found)
@@ -218,13 +229,21 @@ class SparingPass:
 
     # -- what was seen -------------------------------------------------------------------------------------------
 
-    def follow(self, run_id: str) -> tuple[list[Track], dict[str, tuple[TrackMark, ...]]]:
+    def follow(self) -> tuple[list[Track], dict[str, tuple[TrackMark, ...]]]:
         """Every track over the looks so far, with its doubtful moments."""
-        tracker = Tracker(run_id, frame_size_px=self._size)
-        for index in sorted(self._looks.keys() | self._parts.keys()):
+        seen = sorted(self._looks.keys() | self._parts.keys())
+        every = -(-len(seen) // SNAPSHOTS)
+        first, tracker = -1, Tracker(self._run_id, frame_size_px=self._size)
+        if self._snapshots:
+            first, kept = self._snapshots[-1]
+            tracker = kept.copy()
+        for n in range(bisect.bisect_right(seen, first), len(seen)):
+            index = seen[n]
             known = self._with_parts(index, self._others(index) or [])
             found = [d for d in known if d.label in VEHICLE_LABELS]
             tracker.update(index, self._time(index), found)
+            if (n + 1) % every == 0:
+                self._snapshots.append((index, tracker.copy()))
         tracks = tracker.finish()
         return tracks, {track.track_id: tracker.pop_marks(track.track_id) for track in tracks}
 
@@ -258,6 +277,11 @@ class SparingPass:
                 yield index, self._with_parts(index, others)
 
     # -- internals -----------------------------------------------------------------------------------------------
+
+    def _forget(self, index: int) -> None:
+        """From this frame on vehicles have to be followed anew."""
+        while self._snapshots and self._snapshots[-1][0] >= index:
+            self._snapshots.pop()
 
     def _time(self, index: int) -> float:
         return self._t_s[bisect.bisect_left(self._index, index)]

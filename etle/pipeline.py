@@ -312,6 +312,7 @@ def analyse(
             health,
             road_mask(site, plane, _axes(site)),
             tools.pace,
+            run_id,
         )
         sparing.scout(progress)
         first = FirstPass(sparing.frame_count, sparing.last_s, sparing.observations, sparing.untimed)
@@ -371,7 +372,7 @@ def analyse(
 
     if sparing is None:
         return judged(first.tracks, first.marks)
-    return _second_looks(sparing, judged, site, plane, timelines, tools, run_id, reader, on)
+    return _second_looks(sparing, judged, site, plane, timelines, tools, reader, on)
 
 
 @dataclass(slots=True)
@@ -426,7 +427,6 @@ def _second_looks(
     plane: GroundPlane,
     timelines: Mapping[str, SignalTimeline],
     tools: Tools,
-    run_id: str,
     reader: FootageReader,
     on: dt.date,
 ) -> Analysis:
@@ -434,11 +434,20 @@ def _second_looks(
     axes, model = _axes(site), tools.detector.model_name
     fixed = None if site.speed is None else site.speed.tolerance_kmh
     tolerance = (lambda v: tools.speed_tolerance_kmh(v, on)) if fixed is None else (lambda _: fixed)
-    suspects = Suspects(site, plane, axes, timelines, model, lead_s=tools.pace.lead_s, tolerance_kmh=tolerance)
+    suspects = Suspects(
+        site,
+        plane,
+        axes,
+        timelines,
+        model,
+        lead_s=tools.pace.lead_s,
+        tolerance_kmh=tolerance,
+        interval_s=reader.interval_s,
+    )
     for done in itertools.count():
         # parts that still ask for others by then: whole pictures settle it
         whole = done >= SECOND_LOOKS
-        tracks, marks = sparing.follow(run_id)
+        tracks, marks = sparing.follow()
         long = [t for t in tracks if t.label in VEHICLE_LABELS and len(t.points) >= MIN_TRACK_POINTS]
         if tools.pace.second_look and sparing.see(suspects.wants(long, sparing.strays(long)), whole=whole):
             continue

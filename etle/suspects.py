@@ -37,8 +37,12 @@ LANE_DEG = 32.0
 BESIDE_M = 0.5
 """Positions this far beside a lane still count; the rules allow 0.3."""
 FEWEST = 4
-"""A speed from fewer positions lets nobody off."""
+"""Fewer positions, or a shorter time than the next, are judged by how far they lie apart, not by a slope."""
 SHORTEST_S = 0.25
+GROSS_M = 1.5
+"""... as if they lay this much farther apart: a rider left out of a box, a shadow taken in."""
+GROSS_SIGMAS = 8.0
+"""... or, where the picture resolves less, this many standard deviations of a position."""
 TOLERANCE_SHARE = 0.5
 """Of the tolerance that a case needs to exceed: who stays below the limit and this much, with all that a sparse
 measurement is uncertain by, cannot exceed the whole of it."""
@@ -56,12 +60,14 @@ UNSEEN_S = 0.35
 """A vehicle may have been in the picture this long before and after it was first and last seen sparsely."""
 PLATE_SHARE = 0.75
 """Plates are read where a vehicle is at least 0.8 times as wide as it is ever seen; with some room for what that is."""
-STRAY_S = 0.2
+STRAY_S = 0.12
 """Around something on a lane that no track explains. If it drives there, every frame of that time makes a track of it,
 which is then judged, and followed as far as it has to be; a violation takes 0.3 s in the zone, or a line."""
-STRAY_SIZES = 2.0
-"""In that time it is no farther away than this many times its own size (a motorcycle of 2 m: at 72 km/h, a car of 4 m:
-at 144 km/h; what touches it and some room around are looked at too)."""
+STRAY_FRAMES = 3
+"""... and so many frames before and after it at least: a track is judged from five points on."""
+STRAY_SIZES_PER_S = 10.0
+"""In that time it is no farther away than this many times its own size a second (a motorcycle of 2 m: at 72 km/h, a car
+of 4 m: at 144 km/h; what touches it and some room around are looked at too)."""
 STRAY_SCORE = 0.40
 """Weaker detections start no track at full rate either."""
 
@@ -132,6 +138,7 @@ class Suspects:
         model: Name of the detector model.
         lead_s: How much before and after what is measured.
         tolerance_kmh: What is deducted from a speed at least before it is held against the limit.
+        interval_s: From one frame to the next, as a rule.
     """
 
     def __init__(
@@ -144,11 +151,13 @@ class Suspects:
         *,
         lead_s: float,
         tolerance_kmh: Callable[[float], float],
+        interval_s: float,
     ) -> None:
         self._known: dict[tuple[str, tuple[TrackPoint, ...]], list[Span]] = {}
         self._tolerance_kmh = tolerance_kmh
         self._site, self._plane, self._axes, self._model, self._lead_s = site, plane, list(axes), model, lead_s
         self._size = (site.image.width, site.image.height)
+        self._stray_s = max(STRAY_S, STRAY_FRAMES * interval_s)
         self._turns = {lane.id: bool(lane.turn_heads or lane.permitted_on_red) for lane in site.lanes}
         self._reds: dict[str, list[Span]] = {}
         for lane in site.lanes:
@@ -175,7 +184,8 @@ class Suspects:
             found += [(span, track) for span in self._known[key]]
         for point in strays:
             x1, y1, x2, y2 = point.box_px
-            dx, dy = STRAY_SIZES * (x2 - x1), STRAY_SIZES * (y2 - y1)
+            sizes = STRAY_SIZES_PER_S * self._stray_s
+            dx, dy = sizes * (x2 - x1), sizes * (y2 - y1)
             around = (max(0.0, x1 - dx), max(0.0, y1 - dy), min(self._size[0], x2 + dx), min(self._size[1], y2 + dy))
             found += [(span, around) for span in self._of_stray(point)]
         return found
@@ -202,7 +212,7 @@ class Suspects:
 
     def _of_stray(self, point: TrackPoint) -> list[Span]:
         single = Track("", point.label, (point,))
-        here = (point.t_s - STRAY_S, point.t_s + STRAY_S)
+        here = (point.t_s - self._stray_s, point.t_s + self._stray_s)
         for axis in self._axes:
             path = ground_path(single, self._plane, axis, image_size=self._size, model=self._model, shifts=False)
             if len(path) == 0 or abs(float(path.across_m[0])) > axis.width_m / 2 + BESIDE_M:
@@ -235,12 +245,17 @@ class Suspects:
         t, s, sigma = path.t_s[inside], path.along_m[inside], path.sigma_m[inside]
         seen = [(float(t[0]) - self._lead_s, float(t[-1]) + self._lead_s)]
         span = float(t[-1] - t[0])
-        if len(t) < FEWEST or span < SHORTEST_S:
+        if len(t) < 2:  # too little for anything
             return seen
-        slope, u_fit, _ = robust_slope(t, s, sigma)
-        u = max(u_fit, float(np.median(sigma)) * np.sqrt(12 / len(t)) / span)
-        highest = KMH_PER_MPS * (abs(slope) + 2 * u)
-        return seen if highest > rule.limit_kmh + TOLERANCE_SHARE * self._tolerance_kmh(rule.limit_kmh) else []
+        noise = float(np.median(sigma))
+        if len(t) < FEWEST or span < SHORTEST_S:
+            apart = max(GROSS_M, GROSS_SIGMAS * noise)
+            highest_mps = (float(np.ptp(s)) + apart) / span
+        else:
+            slope, u_fit, _ = robust_slope(t, s, sigma)
+            highest_mps = abs(slope) + 2 * max(u_fit, noise * np.sqrt(12 / len(t)) / span)
+        suspect = KMH_PER_MPS * highest_mps > rule.limit_kmh + TOLERANCE_SHARE * self._tolerance_kmh(rule.limit_kmh)
+        return seen if suspect else []
 
     def _red(self, path: GroundPath) -> list[Span]:
         lines = self._lines(path.axis)

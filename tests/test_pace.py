@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from etle.first_pass import between, packed, unpacked
+from etle.first_pass import SparingPass, between, packed, unpacked
 from etle.footage.reader import open_footage
 from etle.measure.ground import ground_plane_of
 from etle.measure.path import LaneAxis
@@ -154,6 +154,27 @@ def test_a_speed_from_sparse_looks_is_not_told(both: tuple[RecordingResult, Reco
     assert [one for one in told_fast if one in told_full] == told_fast
 
 
+@pytest.mark.parametrize("detector", [Counting, InParts])
+def test_following_again_from_where_nothing_changed_is_as_good_as_from_the_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, detector: type[Counting]
+) -> None:
+    original, again = SparingPass.follow, []
+
+    def both_ways(sparing: SparingPass) -> object:
+        snapshots = sparing._snapshots.copy()
+        resumed = original(sparing)
+        if snapshots:
+            again.append(snapshots[-1][0])
+        kept, sparing._snapshots = sparing._snapshots, []
+        assert original(sparing) == resumed
+        sparing._snapshots = kept
+        return resumed
+
+    monkeypatch.setattr(SparingPass, "follow", both_ways)
+    run_with(detector(), folder / "crowd.mp4", FAST)
+    assert again  # some frames were not followed anew
+
+
 def test_parts_that_never_show_the_vehicle_end_in_whole_pictures(
     folder: Path, both: tuple[RecordingResult, RecordingResult, int]
 ) -> None:
@@ -245,7 +266,15 @@ def site(folder: Path) -> Any:
 class TestSuspects:
     """Sparse observations of a vehicle with exact motion."""
 
-    def spans(self, site: Any, kmh: float, at_line_s: float, every_s: float = 0.12, end_y: float = 60.0) -> list[Span]:
+    def spans(
+        self,
+        site: Any,
+        kmh: float,
+        at_line_s: float,
+        every_s: float = 0.12,
+        end_y: float = 60.0,
+        until_s: float = np.inf,
+    ) -> list[Span]:
         plane = ground_plane_of(site.site, where="test")
         axes = [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m, "main") for lane in site.site.lanes]
         states = [("green", 0.0, 3.0), ("amber", 3.0, 6.0), ("red", 6.0, 12.0)]
@@ -258,8 +287,12 @@ class TestSuspects:
         t = max(0.0, at_line_s - 1.5)
         for n in range(round(4.0 / every_s)):
             now = t + n * every_s
+            if now > until_s:
+                break
             tracker.update(n, now, detector.detect([synthetic.draw(now, (car,))])[0])
-        suspects = Suspects(site.site, plane, axes, {"main": line}, "drawn", lead_s=0.3, tolerance_kmh=lambda v: 3.0)
+        suspects = Suspects(
+            site.site, plane, axes, {"main": line}, "drawn", lead_s=0.3, tolerance_kmh=lambda v: 3.0, interval_s=0.04
+        )
         tracks = tracker.finish()
         assert not any(suspects.let_off(track) for track in tracks)  # nobody before he was judged
         found = joined(span for span, _ in suspects.wants(tracks, []))
@@ -269,6 +302,18 @@ class TestSuspects:
     @pytest.mark.parametrize("kmh", [20, 30, 40, 46])
     def test_lawful_speed_on_green_is_let_off(self, site: Any, kmh: float) -> None:
         assert self.spans(site, kmh, 1.5) == []
+
+    @pytest.mark.parametrize(
+        ("kmh", "count", "suspect"), [(15, 3, False), (20, 3, False), (58, 2, True), (58, 3, True)]
+    )
+    def test_few_positions_let_off_who_is_far_below_the_limit(
+        self, site: Any, kmh: float, count: int, suspect: bool
+    ) -> None:
+        # the zone begins at 16.5 m: the tracked rear is in it for the last `count` looks alone
+        at_line_s = 1.5
+        start = at_line_s + (16.5 - STOP_Y + synthetic.LENGTH_M) * 3.6 / kmh
+        first = np.ceil(start / 0.12)
+        assert bool(self.spans(site, kmh, at_line_s, until_s=0.12 * (first + count - 0.5))) == suspect
 
     @pytest.mark.parametrize("kmh", [53.5, 60, 80, 120])
     def test_speed_is_not(self, site: Any, kmh: float) -> None:

@@ -14,10 +14,11 @@ two vehicles overlap in the picture a track ends rather than risk being handed o
 
 from __future__ import annotations
 
+import copy
 import enum
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -246,6 +247,13 @@ class Tracker:
         """Moments at which a finished track is doubtful, in order of time; forgotten after this call."""
         return self._marks.pop(track_id, ())
 
+    def copy(self) -> Tracker:
+        """Another tracker that has seen the same; what either is told from now on does not concern the other."""
+        other = copy.copy(self)
+        other._live = [replace(live, points=live.points.copy(), marks=live.marks.copy()) for live in self._live]
+        other._finished, other._marks = self._finished.copy(), self._marks.copy()
+        return other
+
     def finish(self) -> list[Track]:
         """End all tracks and return those not popped yet, in the order of their first points."""
         self._closed = True
@@ -316,24 +324,22 @@ class Tracker:
         """
         options = self._options
         dropped: set[int] = set()
-        rivals = confirmed & free_rows
-        for index, (row, column) in enumerate(pairs):
-            if not confirmed[row]:
-                continue
-            claims = np.where(rivals, overlap[:, column], 0.0)
-            strongest = float(claims.max())
-            if strongest >= options.rival_iou:
-                margin = float(overlap[row, column]) - strongest
+        if not pairs:
+            return []
+        rows, columns = np.array(pairs, np.intp).T
+        rivals = np.flatnonzero(confirmed & free_rows)
+        if rivals.size:
+            claims = overlap[np.ix_(rivals, columns)]
+            strongest, claimant = claims.max(axis=0), rivals[claims.argmax(axis=0)]
+            for index in np.flatnonzero(confirmed[rows] & (strongest >= options.rival_iou)).tolist():
+                row, rival = int(rows[index]), int(claimant[index])
+                margin = float(overlap[row, columns[index]] - strongest[index])
                 if margin < options.end_margin:
                     dropped.add(index)
-                    self._live[row].doubtful = self._live[int(claims.argmax())].doubtful = True
+                    self._live[row].doubtful = self._live[rival].doubtful = True
                 elif margin < options.mark_margin:
                     self._mark(row, MarkKind.CONTESTED, margin)
-                    self._mark(int(claims.argmax()), MarkKind.CONTESTED, -margin)
-        if len(pairs) < 2:
-            return [pair for index, pair in enumerate(pairs) if index not in dropped]
-        rows = np.array([row for row, _ in pairs])
-        columns = np.array([column for _, column in pairs])
+                    self._mark(rival, MarkKind.CONTESTED, -margin)
         crossed = overlap[np.ix_(rows, columns)]
         straight = np.diagonal(crossed)
         margins = straight[:, None] + straight[None, :] - crossed - crossed.T

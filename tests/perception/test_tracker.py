@@ -360,6 +360,26 @@ def test_whatever_comes_in_points_are_detections_used_once_in_order(scene: Scene
     assert run(scene) == tracks
 
 
+@settings(max_examples=80, deadline=None)
+@given(recordings(), st.integers(0, 25))
+def test_a_copy_goes_on_as_the_tracker_would_and_leaves_it_alone(scene: Scene, at: int) -> None:
+    tracker = Tracker("run", frame_size_px=(W, H))
+    for frame in scene[:at]:
+        tracker.update(*frame)
+    kept, other = tracker.copy(), tracker.copy()
+    for frame in scene[at:]:
+        tracker.update(*frame)
+    tracks = tracker.finish()
+    for frame in scene[at:]:
+        kept.update(*frame)
+    assert kept.finish() == tracks
+    assert [kept.pop_marks(t.track_id) for t in tracks] == [tracker.pop_marks(t.track_id) for t in tracks]
+    ended = Tracker("run", frame_size_px=(W, H))
+    for frame in scene[:at]:
+        ended.update(*frame)
+    assert other.finish() == ended.finish()
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.floats(-500, 500), st.floats(-200, 200), st.lists(st.floats(0.01, 0.2), min_size=10, max_size=40), st.integers(0)
