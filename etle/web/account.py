@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 import segno
 from fastapi import APIRouter, Form, HTTPException, Query, Request
@@ -15,6 +16,7 @@ from etle.cases.tokens import new_token, redeem_code, revoke_token, tokens_of
 from etle.cases.users import MIN_PASSWORD, Level, UserError
 from etle.web import actions
 from etle.web.access import policy
+from etle.web.form_errors import told
 from etle.web.i18n import words_of
 from etle.web.pages.render import render, role_name
 from etle.web.state import AnybodyDep, CurrentUser, StateDep, UserDep, client_address, who_asks
@@ -25,6 +27,7 @@ _HOME = "/cases"
 _CODE, _ENROL = "/login/code", "/account/second-factor"
 
 Target = Annotated[str, Form(alias="next", max_length=500)]
+Asked = Annotated[str, Query(alias="next", max_length=500)]
 
 
 def safe_target(target: str) -> str:
@@ -35,11 +38,15 @@ def safe_target(target: str) -> str:
 
 
 def _next_step(user: CurrentUser, target: str) -> str:
-    return {Level.CODE: _CODE, Level.ENROL: _ENROL}.get(Level(user.level), safe_target(target))
+    target = safe_target(target)
+    step = {Level.CODE: _CODE, Level.ENROL: _ENROL}.get(Level(user.level))
+    if step is None:
+        return target
+    return step if target == _HOME else f"{step}?next={quote(target, safe='')}"
 
 
 @router.get("/login")
-def login_page(request: Request, target: Annotated[str, Query(alias="next", max_length=500)] = _HOME) -> Response:
+def login_page(request: Request, target: Asked = _HOME) -> Response:
     """Ask for name and password."""
     user = who_asks(request)
     if user is not None:
@@ -70,24 +77,29 @@ def login(
 
 
 @router.get("/login/code")
-def code_page(request: Request, user: AnybodyDep) -> Response:
+def code_page(request: Request, user: AnybodyDep, target: Asked = _HOME) -> Response:
     """Ask for the second factor."""
-    return render(request, "login_code.html", user=user, message="")
+    return render(request, "login_code.html", user=user, message="", target=safe_target(target))
 
 
 @router.post("/login/code")
 def code(
-    request: Request, state: StateDep, user: AnybodyDep, given: Annotated[str, Form(alias="code", max_length=64)] = ""
+    request: Request,
+    state: StateDep,
+    user: AnybodyDep,
+    given: Annotated[str, Form(alias="code", max_length=64)] = "",
+    target: Target = _HOME,
 ) -> Response:
-    """Complete the login under a new session."""
+    """Complete the login under a new session, and go where the person wanted to go."""
+    target = safe_target(target)
     try:
         complete = actions.give_code(state, user, given, client_address(request))
     except actions.ThrottledError as error:
-        return _throttled(request, "login_code.html", error, user=user)
+        return _throttled(request, "login_code.html", error, user=user, target=target)
     if complete is None:
         message = words_of(request).gettext("This code is not right. Each code works once; wait for the next one.")
-        return render(request, "login_code.html", user=user, status=422, message=message)
-    response = RedirectResponse(_HOME, 303)
+        return render(request, "login_code.html", user=user, status=422, message=message, target=target)
+    response = RedirectResponse(target, 303)
     actions.set_session_cookie(state, response, complete.token)
     return response
 
@@ -125,7 +137,7 @@ def setup(
         with state.database.session() as session:
             account = redeem_code(session, given, name, password, secret=state.secret)
     except UserError as error:
-        return render(request, "account_setup.html", user=None, status=422, message=str(error), **shown)
+        return render(request, "account_setup.html", user=None, status=422, message=told(error, words), **shown)
     if account is None:
         message = words.gettext("This code does not work. It may have been used, or its time is over.")
         return render(request, "account_setup.html", user=None, status=401, message=message, **shown)
@@ -152,7 +164,7 @@ def password(
     try:
         current = actions.change_password(state, user, old, new)
     except UserError as error:
-        return _account(request, state, user, status=422, message=str(error))
+        return _account(request, state, user, status=422, message=told(error, words))
     except actions.ThrottledError as error:
         return _account(request, state, user, status=429, message=_wait(request, error))
     if current is None:
@@ -163,27 +175,31 @@ def password(
 
 
 @router.get("/account/second-factor")
-def enrolment_page(request: Request, state: StateDep, user: AnybodyDep) -> Response:
+def enrolment_page(request: Request, state: StateDep, user: AnybodyDep, target: Asked = _HOME) -> Response:
     """Show what the authenticator app needs."""
-    return _enrolment(request, state, user)
+    return _enrolment(request, state, user, target)
 
 
 @router.post("/account/second-factor")
 def enrol(
-    request: Request, state: StateDep, user: AnybodyDep, given: Annotated[str, Form(alias="code", max_length=64)] = ""
+    request: Request,
+    state: StateDep,
+    user: AnybodyDep,
+    given: Annotated[str, Form(alias="code", max_length=64)] = "",
+    target: Target = _HOME,
 ) -> Response:
     """Put the second factor in force and show the recovery codes, this once."""
     words = words_of(request)
     try:
         done = actions.enrol(state, user, given)
     except actions.ThrottledError as error:
-        return _enrolment(request, state, user, status=429, message=_wait(request, error))
+        return _enrolment(request, state, user, target, status=429, message=_wait(request, error))
     except UserError as error:
-        raise HTTPException(409, str(error)) from error
+        raise HTTPException(409, told(error, words)) from error
     if done is None:
-        return _enrolment(request, state, user, status=422, message=words.gettext("This code is not right."))
+        return _enrolment(request, state, user, target, status=422, message=words.gettext("This code is not right."))
     current, codes = done
-    response = render(request, "account_recovery.html", user=current, codes=codes)
+    response = render(request, "account_recovery.html", user=current, codes=codes, target=safe_target(target))
     actions.set_session_cookie(state, response, current.token)
     return response
 
@@ -210,7 +226,7 @@ def make_token(
                 known_scopes=policy().scopes,
             )
     except UserError as error:
-        return _account(request, state, user, status=422, message=str(error))
+        return _account(request, state, user, status=422, message=told(error, words_of(request)))
     return _account(request, state, user, token=token)
 
 
@@ -253,7 +269,7 @@ def _account(
 
 
 def _enrolment(
-    request: Request, state: StateDep, user: CurrentUser, *, status: int = 200, message: str = ""
+    request: Request, state: StateDep, user: CurrentUser, target: str, *, status: int = 200, message: str = ""
 ) -> Response:
     with state.database.session() as session:
         account = session.get_one(User, user.id)
@@ -267,6 +283,7 @@ def _enrolment(
         user=user,
         status=status,
         message=message,
+        target=safe_target(target),
         picture=picture,
         secret=" ".join(secret[i : i + 4] for i in range(0, len(secret), 4)),
     )

@@ -86,12 +86,16 @@ def test_pages_of_a_second_factor(desk: Desk) -> None:
 
     client = desk.client(None)
     answer = client.post("/login", data=CREDENTIALS | {"next": f"/cases/{RED}"})
-    assert answer.headers["location"] == "/login/code"
-    page = client.get("/login/code")
+    assert answer.headers["location"] == f"/login/code?next=%2Fcases%2F{RED}"
+    page = client.get(answer.headers["location"])
+    assert f'name="next" value="/cases/{RED}"' in page.text
     assert 'href="/cases"' not in page.text.split("<main", 1)[1]
     form = {"form_token": desk.form_token(client)}
     assert client.post("/login/code", data=form | {"code": "123"}).status_code == 422
-    assert client.post("/login/code", data=form | {"code": codes[5]}).headers["location"] == "/cases"
+    elsewhere = client.post("/login/code", data=form | {"code": "123", "next": "//evil.example/"})
+    assert 'name="next" value="/cases"' in elsewhere.text
+    wanted = {"next": f"/cases/{RED}"}
+    assert client.post("/login/code", data=form | wanted | {"code": codes[5]}).headers["location"] == f"/cases/{RED}"
     assert client.get("/account").status_code == 200
 
 
@@ -171,11 +175,17 @@ def test_changing_the_password_ends_the_other_sessions(desk: Desk) -> None:
     assert client.post("/api/v1/me/password", json=body).status_code == 200
     assert client.get("/api/v1/me").status_code == 200
     assert other.get("/api/v1/me").status_code == 401
-    page = client.post(
-        "/account/password", data={"form_token": desk.form_token(client), "old": "another long one", "new": "sari"}
-    )
-    assert page.status_code == 422
-    assert "shorter" in page.text
+    form = {"form_token": desk.form_token(client)}
+    for language, told in (
+        ("en", "The password is shorter than 12 characters. Take a longer one."),
+        ("id", "Kata sandi lebih pendek dari 12 karakter. Pakai yang lebih panjang."),
+    ):
+        short = form | {"old": "another long one", "new": "sari"}
+        page = client.post(f"/account/password?lang={language}", data=short)
+        assert page.status_code == 422
+        assert told in page.text
+    page = client.post("/account/tokens", data=form | {"name": "board", "days": "90"})
+    assert "Tidak ada wewenang yang dipilih. Centang apa yang boleh dilakukan program itu." in page.text
 
 
 def test_the_first_administrator_sets_up(desk: Desk) -> None:

@@ -31,6 +31,7 @@ from etle.cases.webhooks import (
 from etle.cases.workflow import workflow
 from etle.errors import InputError
 from etle.web.actions import actor_of
+from etle.web.form_errors import told
 from etle.web.i18n import N_, Words, words_of
 from etle.web.pages.render import NAVIGATION, WHOLE_DEPARTMENT, render, role_name
 from etle.web.state import AppState, StateDep, UserDep, require_user
@@ -49,24 +50,6 @@ Reach = Annotated[str, Form(alias="reach", max_length=8)]
 SiteFields = Annotated[list[str] | None, Form()]
 MoreSites = Annotated[str, Form(max_length=2000)]
 
-_ERRORS = {
-    one: one
-    for one in (
-        N_("a user name has 2 to 64 of a-z 0-9 . _ - and starts with a letter or digit"),
-        N_("this user name is taken"),
-        N_("not an address"),
-        N_("not an HTTPS address"),
-        N_("no event"),
-    )
-}
-_REMEDIES = {
-    one: one
-    for one in (
-        N_("Choose another one"),
-        N_("Write it like https://example.org/etle-events"),
-        N_("HTTP is for numeric addresses within ETLE_WEBHOOK_NETWORKS only"),
-    )
-}
 _DONE = {
     "changed": N_("The account is changed. Its sessions have ended."),
     "unlocked": N_("The account is open again."),
@@ -193,14 +176,6 @@ def _sites(reach: str, ticked: Sequence[str] | None, more: str, words: Words) ->
     return named
 
 
-def _told(error: InputError, words: Words) -> str:
-    """An error of the store in the language of the page, where it is one that a form can bring about."""
-    known = words.gettext(_ERRORS[error.what]) if error.what in _ERRORS else error.what
-    remedy = words.gettext(_REMEDIES[error.remedy]) if error.remedy in _REMEDIES else error.remedy
-    text = known[:1].upper() + known[1:]
-    return f"{text.rstrip('.')}." + (f" {remedy.rstrip('.')}." if remedy else "")
-
-
 @router.post("/administration/accounts")
 def make_account(
     request: Request,
@@ -223,7 +198,7 @@ def make_account(
             session.flush()
             code = password_code(session, made, secret=state.secret, actor=actor)
     except UserError as error:
-        return _accounts(request, state, user.id, status=422, message=_told(error, words), draft=draft)
+        return _accounts(request, state, user.id, status=422, message=told(error, words), draft=draft)
     return _accounts(request, state, user.id, code=(made.name, code))
 
 
@@ -320,7 +295,7 @@ def alter_account(
             )
     except UserError as error:
         draft = _Draft(name, role, None if reach == "all" else tuple(sites or ()))
-        return _one(request, state, user.id, name, status=422, message=_told(error, words), draft=draft)
+        return _one(request, state, user.id, name, status=422, message=told(error, words), draft=draft)
     return RedirectResponse(f"/administration/accounts/{row.name}?done=changed", 303)
 
 
@@ -500,7 +475,7 @@ def make_webhook(
                 networks=state.settings.webhook_networks,
             )
     except InputError as error:
-        return _webhooks(request, state, status=422, message=_told(error, words), url=url, events=events or (),
+        return _webhooks(request, state, status=422, message=told(error, words), url=url, events=events or (),
                          chosen=None if reach == "all" else tuple(sites or ()))  # fmt: skip
     return _webhooks(request, state, secret=(row.url, secret))
 
