@@ -154,6 +154,7 @@ class Suspects:
         interval_s: float,
     ) -> None:
         self._known: dict[tuple[str, tuple[TrackPoint, ...]], list[Span]] = {}
+        self._known_strays: dict[TrackPoint, list[Span]] = {}
         self._tolerance_kmh = tolerance_kmh
         self._site, self._plane, self._axes, self._model, self._lead_s = site, plane, list(axes), model, lead_s
         self._size = (site.image.width, site.image.height)
@@ -187,7 +188,9 @@ class Suspects:
             sizes = STRAY_SIZES_PER_S * self._stray_s
             dx, dy = sizes * (x2 - x1), sizes * (y2 - y1)
             around = (max(0.0, x1 - dx), max(0.0, y1 - dy), min(self._size[0], x2 + dx), min(self._size[1], y2 + dy))
-            found += [(span, around) for span in self._of_stray(point)]
+            if point not in self._known_strays:
+                self._known_strays[point] = self._of_stray(point)
+            found += [(span, around) for span in self._known_strays[point]]
         return found
 
     def let_off(self, track: Track) -> bool:
