@@ -16,7 +16,7 @@ from typing import Any
 
 import pypdfium2 as pdfium
 from reportlab.lib.units import mm
-from reportlab.platypus import Flowable, PageBreak, Paragraph, Spacer, Table, TableStyle
+from reportlab.platypus import Flowable, PageBreak, Spacer, TableStyle
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -42,6 +42,7 @@ from etle.documents.layout import (
     grid_table,
     style,
 )
+from etle.documents.tagged import Paragraph, table
 from etle.documents.texts import case_texts, local_time
 from etle.settings import Settings
 
@@ -220,7 +221,7 @@ def _list_pages(
     ]
     heading = [words.text(f"batch.{key}", LABEL) for key in ("code", "to", "place", "pages")]
     story: list[Flowable] = [
-        Paragraph(escape(head.agency), HEADING),
+        Paragraph(escape(head.agency), HEADING, tag="P"),
         words.text("batch.title", TITLE),
         barcode(number),
         Spacer(0, 14),
@@ -237,14 +238,14 @@ def _address_pages(head: Letterhead, number: str, delivery: Delivery, at: dateti
     to = [Paragraph(f"<b>{escape(str(delivery.address['name']))}</b>", _ADDRESS)]
     to += [Paragraph(escape(str(line)), _ADDRESS) for line in delivery.address["address"]]
     # the window of a DL envelope: 20 mm from the left, 45 to 90 mm from the top
-    window = Table(
+    window = table(
         [[[words.text("batch.return", CAPTION), *sender]], [to], [[barcode(code_of(delivery))]]],
         colWidths=[95 * mm],
         rowHeights=[None, 34 * mm, 24 * mm],
     )
     window.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 3 * mm)]))
     window.hAlign = "LEFT"
-    receipt = Table([[words.text("batch.received", BODY)]], colWidths=[WIDTH], rowHeights=[26 * mm])
+    receipt = table([[words.text("batch.received", BODY)]], colWidths=[WIDTH], rowHeights=[26 * mm])
     receipt.setStyle(TableStyle([("BOX", (0, 0), (-1, -1), 0.6, "#5a6470"), ("VALIGN", (0, 0), (-1, -1), "TOP")]))
     story: list[Flowable] = [Spacer(0, 20 * mm), window, Spacer(0, 70 * mm), receipt, PageBreak()]
     return _sheet(story, head, f"{number} · {code_of(delivery)}", at)

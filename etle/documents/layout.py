@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +26,12 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, Image, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+from reportlab.platypus import Flowable, Image, KeepTogether, SimpleDocTemplate, Spacer, Table, TableStyle
 
 import etle
 from etle.documents.facts import Row
+from etle.documents.tagged import Bilingual, Figure, Font, Paragraph, Structure, table
 from etle.documents.texts import LANGUAGES, Language, Texts, case_texts, number
 from etle.errors import EtleError, EvidenceError, InputError
 from etle.evidence.access import is_original
@@ -41,6 +42,7 @@ PICTURES = ("frame_before", "frame_at", "frame_after", "plate_closeup")
 MARGIN = 17 * mm
 WIDTH = A4[0] - 2 * MARGIN
 INK, GREY, RULE, TINT = HexColor("#14181d"), HexColor("#5a6470"), HexColor("#c9d0d8"), HexColor("#f2f4f7")
+LANGUAGE = "id-ID"
 Cell = Any
 """What a table cell may hold: a flowable, a list of them, or text."""
 
@@ -87,7 +89,7 @@ def register_fonts() -> None:
     # Bitstream Vera comes with ReportLab under a free licence and covers ± — − · ×.
     for name, file in (("Vera", "Vera.ttf"), ("Vera-Bold", "VeraBd.ttf")):
         if name not in pdfmetrics.getRegisteredFontNames():
-            pdfmetrics.registerFont(TTFont(name, file))
+            pdfmetrics.registerFont(Font(name, file))
     pdfmetrics.registerFontFamily("Vera", normal="Vera", bold="Vera-Bold", italic="Vera", boldItalic="Vera-Bold")
 
 
@@ -100,8 +102,9 @@ def style(name: str, size: float, **more: Any) -> ParagraphStyle:
 BODY = style("body", 8.6)
 LABEL = style("label", 8.2)
 AGENCY = style("agency", 12.5, fontName="Vera-Bold")
-TITLE = style("title", 12.5, fontName="Vera-Bold", spaceBefore=7, spaceAfter=7)
-HEADING = style("heading", 9.6, fontName="Vera-Bold", spaceBefore=9, spaceAfter=3)
+TITLE = style("title", 12.5, fontName="Vera-Bold", spaceBefore=7, spaceAfter=7, tag="H1")
+HEADING = style("heading", 9.6, fontName="Vera-Bold", spaceBefore=9, spaceAfter=3, tag="H2")
+ITEM = style("item", 8.6, tag="LI")
 CAPTION = style("caption", 7.6)
 CODE = style("code", 6.9, wordWrap="CJK")
 RIGHT = style("right", 6.8, alignment=TA_RIGHT, textColor=GREY)
@@ -122,26 +125,29 @@ class Words:
         """Indonesian, and English where asked for."""
         return LANGUAGES if self.english else ("id",)
 
-    def both(self, indonesian: str, english: str, style: ParagraphStyle = BODY, *, bold: bool = False) -> Paragraph:
+    def both(self, indonesian: str, english: str, style: ParagraphStyle = BODY, *, bold: bool = False) -> Flowable:
         """Indonesian with English beneath in smaller grey type; said once where both are the same."""
         first = f"<b>{escape(indonesian)}</b>" if bold else escape(indonesian)
         if indonesian == english or not self.english:
             return Paragraph(first, style)
         small = max(6.2, style.fontSize * 0.78)
-        return Paragraph(
-            f'{first}<br/><font name="Vera" size="{small:.1f}" color="#5a6470">{escape(english)}</font>', style
+        beneath = ParagraphStyle(
+            f"{style.name} beneath", parent=style, fontName="Vera", fontSize=small, textColor=GREY, spaceBefore=0
+        )
+        return Bilingual(
+            Paragraph(first, style, tag="Span"), Paragraph(escape(english), beneath, tag="Span", language="en")
         )
 
-    def text(self, key: str, style: ParagraphStyle = BODY, **values: object) -> Paragraph:
+    def text(self, key: str, style: ParagraphStyle = BODY, **values: object) -> Flowable:
         """A text of the dictionary, its braces filled in."""
         return self.both(self.texts.get(key, "id", **values), self.texts.get(key, "en", **values), style)
 
-    def name(self, group: str, code: str, style: ParagraphStyle = BODY) -> Paragraph:
+    def name(self, group: str, code: str, style: ParagraphStyle = BODY) -> Flowable:
         """The name of a code; the code itself where it has none."""
         return self.both(self.texts.name(group, code, "id"), self.texts.name(group, code, "en"), style)
 
     def pair(self, key: str, indonesian: Mapping[str, object], english: Mapping[str, object],
-             style: ParagraphStyle = BODY) -> Paragraph:  # fmt: skip
+             style: ParagraphStyle = BODY) -> Flowable:  # fmt: skip
         """A text whose values differ by language, such as dates."""
         return self.both(self.texts.get(key, "id", **indonesian), self.texts.get(key, "en", **english), style)
 
@@ -170,27 +176,27 @@ class Qr(Flowable):  # type: ignore[misc]  # ReportLab has no types
                     start = None
 
 
-def barcode(content: str, *, height: float = 12 * mm, module: float = 0.33 * mm) -> Code128:
+def barcode(content: str, *, height: float = 12 * mm, module: float = 0.33 * mm) -> Figure:
     """A Code 128 bar code with its text beneath."""
     register_fonts()
     made = Code128(content, barHeight=height, barWidth=module, humanReadable=True, fontName="Vera", fontSize=7)
     made.hAlign = "LEFT"
-    return made
+    return Figure(made, content)
 
 
 def letterhead_block(words: Words, head: Letterhead, qr: str, note: str = "ticket.qr") -> Table:
     """Logo, agency, address and a QR code over the whole width, ruled off."""
     left: list[Flowable] = [Paragraph(escape(head.agency), AGENCY), Spacer(0, 2), words.text("ticket.service")]
     left += [Paragraph(escape(line), CAPTION) for line in (*head.address, head.contact) if line]
-    said = "<br/>".join(words.texts.get(note, language) for language in words.languages)
     side = 38 * mm if len(qr) > 120 else 29 * mm
-    cells: list[Cell] = [left, Paragraph(said, RIGHT), [Qr(qr, side)]]
+    alt = words.texts.get("picture.qr", "id", says=words.texts.get(note, "id"), url=re.split("[?#]", qr)[0])
+    cells: list[Cell] = [left, words.text(note, RIGHT), [Figure(Qr(qr, side), alt)]]
     widths = [WIDTH - side - 30 * mm, 30 * mm, side]
     if head.logo is not None:
-        cells.insert(0, [_logo(head.logo)])
+        cells.insert(0, [Figure(_logo(head.logo), head.agency)])
         widths = [22 * mm, widths[0] - 22 * mm, *widths[1:]]
-    table = Table([cells], colWidths=widths)
-    table.setStyle(
+    made = table([cells], colWidths=widths)
+    made.setStyle(
         TableStyle(
             [
                 ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
@@ -201,7 +207,7 @@ def letterhead_block(words: Words, head: Letterhead, qr: str, note: str = "ticke
             ]
         )
     )
-    return table
+    return made
 
 
 def _logo(path: Path) -> Image:
@@ -218,8 +224,8 @@ def _logo(path: Path) -> Image:
 
 def rows_table(rows: Sequence[tuple[Cell, Cell]], *, label_width: float = 58 * mm) -> Table:
     """Labels left, values right."""
-    table = Table([list(row) for row in rows], colWidths=[label_width, WIDTH - label_width])
-    table.setStyle(
+    made = table(rows, header="Row", colWidths=[label_width, WIDTH - label_width])
+    made.setStyle(
         TableStyle(
             [
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -230,13 +236,13 @@ def rows_table(rows: Sequence[tuple[Cell, Cell]], *, label_width: float = 58 * m
             ]
         )
     )
-    return table
+    return made
 
 
 def grid_table(heading: Sequence[Cell], rows: Sequence[Sequence[Cell]], widths: Sequence[float]) -> Table:
     """A table with a heading that is repeated on every page."""
-    table = Table([list(heading), *(list(row) for row in rows)], colWidths=list(widths), repeatRows=1)
-    table.setStyle(
+    made = table([heading, *rows], header="Column", colWidths=list(widths), repeatRows=1)
+    made.setStyle(
         TableStyle(
             [
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -249,7 +255,7 @@ def grid_table(heading: Sequence[Cell], rows: Sequence[Sequence[Cell]], widths: 
             ]
         )
     )
-    return table
+    return made
 
 
 def measurement_cells(words: Words, indonesian: Sequence[Row], english: Sequence[Row]) -> list[tuple[Cell, Cell]]:
@@ -338,11 +344,12 @@ def picture_grid(
                 captions[language] += " · " + texts.get(
                     "picture.frame", language, index=frame["frame_index"], time=time
                 )
-        cells.append([image, Spacer(0, 2), words.both(captions["id"], captions["en"], CAPTION)])
+        shown = Figure(image, f"{texts.get('ticket.pictures', 'id')}: {captions['id']}")
+        cells.append([shown, Spacer(0, 2), words.both(captions["id"], captions["en"], CAPTION)])
     if len(cells) % 2:
         cells.append("")
-    table = Table([cells[i : i + 2] for i in range(0, len(cells), 2)], colWidths=[cell_width] * 2)
-    table.setStyle(
+    made = table([cells[i : i + 2] for i in range(0, len(cells), 2)], colWidths=[cell_width] * 2)
+    made.setStyle(
         TableStyle(
             [
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -352,7 +359,7 @@ def picture_grid(
             ]
         )
     )
-    return table
+    return made
 
 
 def signature_block(words: Words, head: Letterhead, dated: Mapping[Language, str]) -> KeepTogether:
@@ -368,9 +375,9 @@ def signature_block(words: Words, head: Letterhead, dated: Mapping[Language, str
     ]
     if head.signatory_id:
         lines.append(Paragraph(escape(head.signatory_id), CAPTION))
-    table = Table([["", lines]], colWidths=[WIDTH * 0.56, WIDTH * 0.44])
-    table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0)]))
-    return KeepTogether([Spacer(0, 8), table])
+    made = table([["", lines]], colWidths=[WIDTH * 0.56, WIDTH * 0.44])
+    made.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0)]))
+    return KeepTogether([Spacer(0, 8), made])
 
 
 def build(
@@ -384,7 +391,7 @@ def build(
     dated: datetime,
     english: bool = True,
 ) -> bytes:
-    """The PDF of a story: embedded fonts, metadata, language, and a footer on every page.
+    """The PDF of a story: tagged, with embedded fonts, metadata, language, and a footer on every page.
 
     Args:
         story: What stands on the pages, in order.
@@ -410,11 +417,14 @@ def build(
         subject=subject,
         keywords=list(keywords),
         creator=f"E-TLE {etle.__version__}",
-        lang="id-ID",
+        lang=LANGUAGE,
         displayDocTitle=True,
         invariant=1,
+        initialFontName="Vera",
+        pdfVersion=(1, 7),
     )
-    document.build(list(story), canvasmaker=_canvas_maker(footer, dated, LANGUAGES if english else ("id",)))
+    languages = LANGUAGES if english else ("id",)
+    document.build(list(story), canvasmaker=_canvas_maker(footer, dated, languages, title))
     return buffer.getvalue()
 
 
@@ -426,7 +436,7 @@ def write(out: Path, content: bytes) -> Path:
     return out
 
 
-def _canvas_maker(footer: str, made_at: datetime, languages: Sequence[Language]) -> type[Canvas]:
+def _canvas_maker(footer: str, made_at: datetime, languages: Sequence[Language], title: str) -> type[Canvas]:
     texts = case_texts()
 
     class NumberedCanvas(Canvas):  # type: ignore[misc]  # ReportLab has no types
@@ -435,6 +445,7 @@ def _canvas_maker(footer: str, made_at: datetime, languages: Sequence[Language])
         def __init__(self, *args: Any, **keywords: Any) -> None:
             super().__init__(*args, **keywords)
             self._pages: list[dict[str, Any]] = []
+            self.structure = Structure()
             # The document dates from the decision: the same however often it is printed.
             stamp = self._doc._timeStamp
             stamp.t = made_at.timestamp()
@@ -443,13 +454,17 @@ def _canvas_maker(footer: str, made_at: datetime, languages: Sequence[Language])
 
         def showPage(self) -> None:  # noqa: N802  ReportLab's name
             self._pages.append(dict(self.__dict__))
+            self.structure.page = len(self._pages)
             self._startPage()
 
         def save(self) -> None:
             for page, state in enumerate(self._pages, 1):
                 self.__dict__.update(state)
-                self._footer(page, len(self._pages))
+                with self.structure.artifact(self, footer=True):
+                    self._footer(page, len(self._pages))
                 super().showPage()
+            pages = self._doc.Pages.pages
+            self.structure.write(self, pages, title=title, language=LANGUAGE, at=made_at)
             super().save()
 
         def _footer(self, page: int, pages: int) -> None:

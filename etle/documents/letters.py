@@ -15,13 +15,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from reportlab.lib.units import mm
-from reportlab.platypus import Flowable, KeepTogether, Paragraph, Spacer, Table, TableStyle
+from reportlab.platypus import Flowable, KeepTogether, Spacer, Table, TableStyle
 
 from etle.documents.facts import measurement_rows
 from etle.documents.layout import (
     BODY,
     CAPTION,
     HEADING,
+    ITEM,
     LABEL,
     RULE,
     TINT,
@@ -41,6 +42,7 @@ from etle.documents.layout import (
     style,
 )
 from etle.documents.statement import statement_url
+from etle.documents.tagged import Paragraph, table
 from etle.documents.texts import Language, Texts, case_texts, load_texts, local_time
 from etle.documents.ticket import TicketDecision, case_rows, law_rows, law_title
 from etle.law.answers import AnswerKind
@@ -136,7 +138,7 @@ def render_confirmation(letter: Letter, answers: Sequence[AnswerKind], clock: Cl
     if clock is not None:
         said = words.both(clock_words(clock, "id"), clock_words(clock, "en"), bold=True)
         ways.append((words.text("confirmation.deadline", LABEL), said))
-    choices = [words.both(f"• {one.title_id}", f"   {one.title_en}") for one in answers]
+    choices = [words.both(f"• {one.title_id}", f"   {one.title_en}", ITEM) for one in answers]
     ways += [
         (words.text("confirmation.choices", LABEL), choices),
         (
@@ -254,10 +256,10 @@ def _what_happened(words: Words, letter: Letter, facts: Mapping[str, Any] | None
     known = " ".join(part for part in (vehicle.make, vehicle.model) if part)
     registered = ", ".join(part for part in (known, vehicle.colour, str(vehicle.year or "")) if part)
     rows.append((words.text("letter.vehicle.registered", LABEL), Paragraph(escape(registered or "—"), BODY)))
-    table = rows_table(rows)
+    described = rows_table(rows)
     measured = rows_table(measurement_cells(words, measurement_rows(facts, "id"), measurement_rows(facts, "en")))
     return [
-        table,
+        described,
         words.text("ticket.measured", HEADING),
         measured,
         Spacer(0, 2),
@@ -303,7 +305,7 @@ def _addressee(words: Words, letter: Letter) -> Table:
     lines = [f"<b>{escape(vehicle.owner_name)}</b>", *(escape(line) for line in vehicle.owner_address)]
     left: list[Flowable] = [words.text("letter.to", CAPTION), Spacer(0, 2)]
     left += [Paragraph(line, _ADDRESS) for line in lines]
-    box = Table(
+    box = table(
         [
             [words.text("letter.number", CAPTION)],
             [Paragraph(f"<b>{escape(letter.notice_number)}</b>", _BIG)],
@@ -312,7 +314,7 @@ def _addressee(words: Words, letter: Letter) -> Table:
         colWidths=[74 * mm],
     )
     box.setStyle(TableStyle([("BOX", (0, 0), (-1, -1), 0.6, RULE), ("BACKGROUND", (0, 0), (-1, -1), TINT)]))
-    table = Table([[left, box]], colWidths=[WIDTH - 76 * mm, 76 * mm], rowHeights=[34 * mm])
-    table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
-                               ("RIGHTPADDING", (-1, 0), (-1, -1), 0)]))  # fmt: skip
-    return table
+    made = table([[left, box]], colWidths=[WIDTH - 76 * mm, 76 * mm], rowHeights=[34 * mm])
+    made.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
+                              ("RIGHTPADDING", (-1, 0), (-1, -1), 0)]))  # fmt: skip
+    return made

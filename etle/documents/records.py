@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reportlab.lib.units import mm
-from reportlab.platypus import Flowable, KeepTogether, Paragraph, Spacer
+from reportlab.platypus import Flowable, KeepTogether, Spacer
 
 from etle.documents.facts import detail_rows, measurement_rows
 from etle.documents.layout import (
@@ -19,6 +19,7 @@ from etle.documents.layout import (
     CAPTION,
     CODE,
     HEADING,
+    ITEM,
     LABEL,
     TITLE,
     WIDTH,
@@ -37,6 +38,7 @@ from etle.documents.layout import (
 from etle.documents.letters import letter_texts
 from etle.documents.remarks import remark_words
 from etle.documents.statement import statement_url
+from etle.documents.tagged import Paragraph
 from etle.documents.texts import local_time, number
 from etle.documents.ticket import TicketDecision, case_rows, closing, law_rows
 
@@ -104,7 +106,7 @@ def render_evidence_sheet(
     story += _budget(words, facts) + _signal(words, facts) + _plate(words, facts) + _register(words, findings)
     if facts.get("unsure"):
         story.append(words.text("sheet.unsure", HEADING))
-        story += [Paragraph(f"• {escape(remark_words(str(one), 'id'))}", BODY) for one in facts["unsure"]]
+        story += [Paragraph(f"• {escape(remark_words(str(one), 'id'))}", ITEM) for one in facts["unsure"]]
     pictures = picture_grid(words, facts, read_pictures(facts, evidence_dir), height=62 * mm)
     story += [
         KeepTogether([words.text("ticket.law", HEADING), rows_table(law_rows(words, facts))]),
@@ -147,7 +149,7 @@ def render_deletion(
     since = datetime.fromisoformat(told["counted_since"])
     name = {"category": rule["category"], "days": rule["days"], "status": rule["status"]}
 
-    def when(time: datetime) -> Paragraph:
+    def when(time: datetime) -> Flowable:
         return words.both(local_time(time, zone, "id", decimals=0), local_time(time, zone, "en", decimals=0))
 
     counted = ", ".join(f"{table} {count}" for table, count in sorted(told["rows"].items()))

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from reportlab.platypus import Flowable, KeepTogether, Paragraph, Spacer
+from reportlab.platypus import Flowable, KeepTogether, Spacer
 
 from etle.documents.facts import measurement_rows
 from etle.documents.layout import (
@@ -36,6 +36,7 @@ from etle.documents.layout import (
     style,
     write,
 )
+from etle.documents.tagged import Paragraph
 from etle.documents.texts import Language, case_texts, local_time, uncertainty
 from etle.errors import EvidenceError
 
@@ -146,7 +147,7 @@ def case_rows(
         u95 = uncertainty(float(facts["occurred_u95_s"]), language)
         return local_time(occurred, site["time_zone"], language) + " — " + texts.get("ticket.clock", language, u95=u95)
 
-    plate_cell: list[Paragraph] = [Paragraph(f"<b>{escape(plate)}</b>", style("plate", 12))]
+    plate_cell: list[Flowable] = [Paragraph(f"<b>{escape(plate)}</b>", style("plate", 12))]
     if decision.plate_text:
         machine = (facts.get("plate") or {}).get("text") or "—"
         plate_cell.append(words.text("ticket.plate.corrected", CAPTION, machine=machine))

@@ -36,6 +36,7 @@ from etle.law import retention_periods
 from etle.settings import Settings
 from tests.cases.letters import BUDI, NOTIFIED, NUMBER, SARI, state, step
 from tests.documents.offices import answer, confirmation, office, settings_for, tilang
+from tests.documents.test_tagged import structure_of
 from tests.register.made_up import OWNER, register
 
 WITHDRAWN = NOTIFIED + dt.timedelta(days=6)
@@ -114,17 +115,35 @@ def test_footer_fonts_and_metadata(walk: Walk, kind: str) -> None:
         assert [round(float(side)) for side in page.mediabox[2:]] == [595, 842]
         for font in page["/Resources"]["/Font"].values():  # type: ignore[index,attr-defined]
             entry = font.get_object()
-            if entry["/Subtype"] == "/TrueType":
-                assert "/FontFile2" in entry["/FontDescriptor"].get_object()
-                assert "+" in entry["/BaseFont"]
-            else:
-                assert entry["/BaseFont"] == "/Helvetica"  # ReportLab names its default font; no text uses it
+            assert "/FontFile2" in entry["/FontDescriptor"].get_object()
+            assert "+" in entry["/BaseFont"]
     assert reader.metadata is not None
     assert NUMBER in str(reader.metadata.title)
     assert reader.metadata.author == walk.settings.agency
     assert NUMBER in str(reader.metadata["/Keywords"])
     assert reader.trailer["/Root"]["/Lang"] == "id-ID"
     assert reader.trailer["/Root"]["/ViewerPreferences"]["/DisplayDocTitle"]
+
+
+@pytest.mark.parametrize("kind", ["confirmation", "ticket", "rejection", "sheet", "deletion"])
+def test_each_can_be_read_to_somebody(walk: Walk, kind: str) -> None:
+    page = pytest.importorskip("page")
+    report = page.validate_pdf_bytes(walk.papers[kind], profile=page.ValidationProfile.PDF_UA_1)
+    assert report.is_compliant, report.failures
+    trees, outside = structure_of(walk.papers[kind])
+    nodes = [node for tree in trees for root in tree for node in root.all()]
+    title = next(node for node in nodes if node.kind == "H1" and node.said())
+    text = text_of(walk.papers[kind])
+    assert title.said() in text
+    pictures = [node.alt for node in nodes if node.kind == "Figure"]
+    assert pictures[0].startswith("Kode QR. ")
+    assert "https://etle.example.go.id/verify" in pictures[0]
+    assert all(pictures)
+    assert len(set(pictures)) == {"rejection": 1, "deletion": 1}.get(kind, 5)
+    # besides the footers only the headings of tables that go on are seen and not heard again
+    heard = " ".join(root.said() for tree in trees for root in tree)
+    assert all(NUMBER in one or one.startswith("halaman") or one in heard for one in outside)
+    assert sum(NUMBER in one for one in outside) == len(trees)
 
 
 def test_the_request_to_confirm_says_how_to_answer(walk: Walk) -> None:

@@ -1,0 +1,164 @@
+"""What somebody hears who has a document read to them: its structure as PDFium (Chromium's reader) finds it."""
+
+from __future__ import annotations
+
+import ctypes
+import datetime as dt
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
+import pytest
+from pypdf import PdfReader
+from reportlab.platypus import Flowable
+
+from etle.documents.layout import BODY, HEADING, ITEM, TITLE, WIDTH, Words, build, grid_table, rows_table
+from etle.documents.tagged import Paragraph
+from etle.documents.texts import case_texts
+
+LONG = "kata " * 1500
+
+
+@dataclass
+class Node:
+    """A structure element of one page."""
+
+    kind: str
+    language: str
+    alt: str
+    text: str
+    kids: list[Node] = field(default_factory=list)
+
+    def all(self) -> Iterator[Node]:
+        yield self
+        for kid in self.kids:
+            yield from kid.all()
+
+    def said(self) -> str:
+        return " ".join(part for part in (self.text, *(kid.said() for kid in self.kids)) if part)
+
+
+def _string(call: Any, *handles: Any) -> str:
+    size = call(*handles, None, 0)
+    if size <= 2:
+        return ""
+    buffer = ctypes.create_string_buffer(size)
+    call(*handles, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)) if len(handles) > 1 else buffer, size)
+    return buffer.raw[: size - 2].decode("utf-16-le")
+
+
+def structure_of(content: bytes) -> tuple[list[list[Node]], list[str]]:
+    """Structure of each page, and the texts of all pages that belong to none of it."""
+    document = pdfium.PdfDocument(content)
+    trees, outside = [], []
+    for page in document:
+        texts: dict[int, list[str]] = {}
+        text_page = page.get_textpage()
+        for one in page.get_objects():
+            if one.type == raw.FPDF_PAGEOBJ_TEXT:
+                mcid = raw.FPDFPageObj_GetMarkedContentID(one.raw)
+                texts.setdefault(mcid, []).append(_string(raw.FPDFTextObj_GetText, one.raw, text_page.raw))
+        outside += [text.strip() for text in texts.pop(-1, [])]
+
+        def node(element: Any, texts: dict[int, list[str]] = texts) -> Node:
+            count = raw.FPDF_StructElement_GetMarkedContentIdCount(element)
+            # of other pages' parts of it too, by numbers that begin anew on each page
+            marks = {raw.FPDF_StructElement_GetMarkedContentIdAtIndex(element, n) for n in range(max(0, count))}
+            made = Node(
+                _string(raw.FPDF_StructElement_GetType, element),
+                _string(raw.FPDF_StructElement_GetLang, element),
+                _string(raw.FPDF_StructElement_GetAltText, element),
+                " ".join("".join(texts.get(mark, [])) for mark in sorted(marks) if mark >= 0).strip(),
+            )
+            for n in range(raw.FPDF_StructElement_CountChildren(element)):
+                kid = raw.FPDF_StructElement_GetChildAtIndex(element, n)
+                if kid:
+                    made.kids.append(node(kid))
+            return made
+
+        tree = raw.FPDF_StructTree_GetForPage(page.raw)
+        count = raw.FPDF_StructTree_CountChildren(tree)
+        trees.append([node(raw.FPDF_StructTree_GetChildAtIndex(tree, n)) for n in range(count)])
+        raw.FPDF_StructTree_Close(tree)
+    return trees, outside
+
+
+def made(*story: Flowable) -> bytes:
+    at = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
+    title = "judul & <tanda>"
+    return build(story, title=title, subject="s", author="a", keywords=["k"], footer="kaki", dated=at)
+
+
+def elements(content: bytes) -> Counter[str]:
+    """How many structure elements of each kind the file holds, on whichever pages."""
+    reader = PdfReader(io.BytesIO(content))
+    found: Counter[str] = Counter()
+
+    def walk(one: Any) -> None:
+        one = one.get_object()
+        if "/S" in one:
+            found[one["/S"]] += 1
+            for kid in one["/K"]:
+                if not isinstance(kid, int) and "/S" in kid.get_object():
+                    walk(kid)
+
+    for kid in reader.trailer["/Root"]["/StructTreeRoot"]["/K"]:  # type: ignore[index]
+        walk(kid)
+    return found
+
+
+def test_headings_rows_and_both_languages_are_told_apart() -> None:
+    words = Words(case_texts())
+    rows = [(words.text("ticket.place"), Paragraph("Simpang Contoh", BODY))]
+    trees, outside = structure_of(
+        made(words.text("ticket.title", TITLE), words.text("ticket.law", HEADING), rows_table(rows))
+    )
+    [[root]] = trees
+    assert root.kind == "Document"
+    assert [kid.kind for kid in root.kids] == ["H1", "H2", "Table"]
+    title = root.kids[0]
+    assert [(span.kind, span.language) for span in title.kids] == [("Span", ""), ("Span", "en")]
+    assert title.kids[1].said() == "Traffic violation record (electronic ticket)"
+    [row] = root.kids[2].kids
+    assert [(cell.kind, cell.said()) for cell in row.kids] == [("TH", "Tempat Place"), ("TD", "Simpang Contoh")]
+    assert " ".join(outside) == "kaki halaman 1 / 1 · page 1 / 1"
+
+
+def test_a_table_on_two_pages_is_one_and_its_heading_is_said_once() -> None:
+    rows = [[Paragraph(f"{n}", BODY), Paragraph("x", BODY)] for n in range(80)]
+    content = made(grid_table([Paragraph("Nomor", BODY), Paragraph("Isi", BODY)], rows, [WIDTH / 2] * 2))
+    trees, outside = structure_of(content)
+    assert len(trees) > 1
+    count = elements(content)
+    assert (count["/Table"], count["/TR"], count["/TH"], count["/TD"]) == (1, 81, 2, 160)
+    heard = [node.said() for [root] in trees for node in root.all() if node.kind == "TH"]
+    assert [text for text in heard if text] == ["Nomor", "Isi"]
+    assert outside.count("Nomor") == len(trees) - 1  # there to be seen on each following page
+
+
+def test_a_paragraph_on_two_pages_is_one_and_items_are_a_list() -> None:
+    content = made(Paragraph(LONG, BODY), *(Paragraph(f"• {n}", ITEM) for n in range(3)), Paragraph("akhir", BODY))
+    trees, outside = structure_of(content)
+    assert len(trees) > 1
+    count = elements(content)
+    assert (count["/P"], count["/L"], count["/LI"], count["/LBody"]) == (2, 1, 3, 3)
+    heard = " ".join(node.text for [root] in trees for node in root.all() if node.kind == "P")
+    assert len(re.findall("kata", heard)) == 1500
+    assert outside == [f"{text} {n} / {len(trees)} · page {n} / {len(trees)}" if text == "halaman" else text
+                       for n in range(1, len(trees) + 1) for text in ("kaki", "halaman")]  # fmt: skip
+
+
+def test_the_same_story_gives_the_same_bytes() -> None:
+    assert made(Paragraph("satu", BODY)) == made(Paragraph("satu", BODY))
+    assert made(Paragraph("satu", BODY)) != made(Paragraph("dua", BODY))
+
+
+def test_pdf_ua() -> None:
+    page = pytest.importorskip("page")
+    report = page.validate_pdf_bytes(made(Paragraph("satu ± — ·", TITLE)), profile=page.ValidationProfile.PDF_UA_1)
+    assert report.is_compliant, report.failures
