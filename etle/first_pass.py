@@ -49,6 +49,7 @@ TRAFFIC_SCORE = 0.25
 """A vehicle on the road seen with at least this keeps the gate open."""
 SNAPSHOTS = 32
 """So often in a recording the state of following is kept, to go on from there when something later is seen anew."""
+_VEHICLES = [number for number, label in enumerate(LABELS) if label in VEHICLE_LABELS]
 _NOTHING: Image = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -166,19 +167,20 @@ class SparingPass:
                 box = self._box_at(what, index)
                 if not self._seen_in_full(index, box):
                     needed.setdefault(index, []).append(box)
+        if needed:
+            # a look at the whole also tells what stood in the frames from the look before it on
+            n = bisect.bisect_left(self._whole_looks(), min(needed))
+            self._forget(self._ordered[n - 1] if n else 0)
         for raw in self._reader.raw_frames_at(needed):
             self._see(raw, needed[raw.index], whole or not self._pace.parts)
         return len(needed)
 
     def _see(self, raw: RawFrame, boxes: list[BoxPx], whole: bool) -> None:
         index, image = raw.index, raw.image()
-        self._forget(index)
-        others = None if whole else self._others(index)
+        others = None if whole else self._others(index, vehicles=True)
         if others is not None and isinstance(self._detector, PartDetector):
             # what hides a vehicle or is hidden by it belongs to it
-            near = [
-                d.box_px for d in others if d.label in VEHICLE_LABELS and any(_touch(d.box_px, box) for box in boxes)
-            ]
+            near = [d.box_px for d in others if any(_touch(d.box_px, box) for box in boxes)]
             look = self._detector.detect_around(image, [*boxes, *near])
             if look is not None:
                 before, parts = self._parts.get(index, (packed([]), []))
@@ -188,8 +190,6 @@ class SparingPass:
                 self.tally["parts"] += 1
                 return
         [found] = self._detector.detect([image])
-        # it also tells what stood in the frames from the look before on
-        self._forget(max((i for i in self._looks if i < index), default=0))
         self._looks[index] = packed(found)
         self._parts.pop(index, None)
         self._full.add(index)
@@ -239,7 +239,7 @@ class SparingPass:
             tracker = kept.copy()
         for n in range(bisect.bisect_right(seen, first), len(seen)):
             index = seen[n]
-            known = self._with_parts(index, self._others(index) or [])
+            known = self._with_parts(index, self._others(index, vehicles=True) or [])
             found = [d for d in known if d.label in VEHICLE_LABELS]
             tracker.update(index, self._time(index), found)
             if (n + 1) % every == 0:
@@ -296,25 +296,35 @@ class SparingPass:
         rest = [d for d in others if not any(_clearly_within(d.box_px, part, margin, self._size) for part in parts)]
         return found + _without(rest, found)
 
-    def _others(self, index: int, *, sure: bool = True) -> list[Detection] | None:
+    def _others(self, index: int, *, sure: bool = True, vehicles: bool = False) -> list[Detection] | None:
         """What looks at whole pictures say of a frame; None where none is near enough on either side.
 
         Args:
             index: Number of the frame.
             sure: Without what only one of the looks around shows.
+            vehicles: Vehicles alone.
         """
         if index in self._looks:
-            return unpacked(self._looks[index])
-        if len(self._ordered) != len(self._looks):
-            self._ordered = sorted(self._looks)
-        n = bisect.bisect_left(self._ordered, index)
+            return unpacked(self._look(index, vehicles=vehicles))
+        n = bisect.bisect_left(self._whole_looks(), index)
         if n in (0, len(self._ordered)):
             return None
         before, after = self._ordered[n - 1], self._ordered[n]
         t0, t, t1 = (self._time(i) for i in (before, index, after))
         if t1 - t0 > HOLD_S:
             return None
-        return unpacked(between(self._looks[before], self._looks[after], (t - t0) / (t1 - t0), both=sure))
+        first, second = (self._look(i, vehicles=vehicles) for i in (before, after))
+        return unpacked(between(first, second, (t - t0) / (t1 - t0), both=sure))
+
+    def _look(self, index: int, *, vehicles: bool) -> Array:
+        look = self._looks[index]
+        return look[np.isin(look[:, 5], _VEHICLES)] if vehicles else look
+
+    def _whole_looks(self) -> list[int]:
+        """Numbers of the frames with a look at the whole, in order."""
+        if len(self._ordered) != len(self._looks):
+            self._ordered = sorted(self._looks)
+        return self._ordered
 
     def _seen_in_full(self, index: int, box_px: BoxPx) -> bool:
         return index in self._full or any(within(box_px, part) for part in self._parts.get(index, (None, ()))[1])

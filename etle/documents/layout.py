@@ -31,7 +31,7 @@ from reportlab.platypus import Flowable, Image, KeepTogether, SimpleDocTemplate,
 
 import etle
 from etle.documents.facts import Row
-from etle.documents.tagged import Bilingual, Figure, Font, Paragraph, Structure, table
+from etle.documents.tagged import Bilingual, Figure, Font, Paragraph, TaggedCanvas, table
 from etle.documents.texts import LANGUAGES, Language, Texts, case_texts, number
 from etle.errors import EtleError, EvidenceError, InputError
 from etle.evidence.access import is_original
@@ -127,7 +127,7 @@ class Words:
 
     def both(self, indonesian: str, english: str, style: ParagraphStyle = BODY, *, bold: bool = False) -> Flowable:
         """Indonesian with English beneath in smaller grey type; said once where both are the same."""
-        first = f"<b>{escape(indonesian)}</b>" if bold else escape(indonesian)
+        first = f"<b>{_linked(indonesian)}</b>" if bold else _linked(indonesian)
         if indonesian == english or not self.english:
             return Paragraph(first, style)
         small = max(6.2, style.fontSize * 0.78)
@@ -135,7 +135,7 @@ class Words:
             f"{style.name} beneath", parent=style, fontName="Vera", fontSize=small, textColor=GREY, spaceBefore=0
         )
         return Bilingual(
-            Paragraph(first, style, tag="Span"), Paragraph(escape(english), beneath, tag="Span", language="en")
+            Paragraph(first, style, tag="Span"), Paragraph(_linked(english), beneath, tag="Span", language="en")
         )
 
     def text(self, key: str, style: ParagraphStyle = BODY, **values: object) -> Flowable:
@@ -150,6 +150,11 @@ class Words:
              style: ParagraphStyle = BODY) -> Flowable:  # fmt: skip
         """A text whose values differ by language, such as dates."""
         return self.both(self.texts.get(key, "id", **indonesian), self.texts.get(key, "en", **english), style)
+
+
+def _linked(text: str) -> str:
+    """A text for a paragraph, its addresses as links."""
+    return re.sub(r"https?://[^\s<]*[^\s<.,;:)]", r'<a href="\g<0>" color="#1a4f8b">\g<0></a>', escape(text))
 
 
 class Qr(Flowable):  # type: ignore[misc]  # ReportLab has no types
@@ -439,13 +444,12 @@ def write(out: Path, content: bytes) -> Path:
 def _canvas_maker(footer: str, made_at: datetime, languages: Sequence[Language], title: str) -> type[Canvas]:
     texts = case_texts()
 
-    class NumberedCanvas(Canvas):  # type: ignore[misc]  # ReportLab has no types
+    class NumberedCanvas(TaggedCanvas):
         """Knows the number of pages before it draws the first footer."""
 
         def __init__(self, *args: Any, **keywords: Any) -> None:
             super().__init__(*args, **keywords)
             self._pages: list[dict[str, Any]] = []
-            self.structure = Structure()
             # The document dates from the decision: the same however often it is printed.
             stamp = self._doc._timeStamp
             stamp.t = made_at.timestamp()

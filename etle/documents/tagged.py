@@ -22,6 +22,8 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable
 
 Box: TypeAlias = tuple[float, float, float, float]
+LINKS_FROM = 10_000
+"""Links are numbered from here on in the tree of parents, pages from 0."""
 
 
 @dataclass(eq=False)
@@ -37,7 +39,7 @@ class Element:
     """Of a header cell: ``Row`` or ``Column``."""
     box: Box | None = None
     """Of a figure, points on its page: left, bottom, right, top."""
-    kids: list[Element | Mark] = field(default_factory=list)
+    kids: list[Element | Mark | Annotation] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,14 @@ class Mark:
 
     page: int
     mcid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A link of a page."""
+
+    page: int
+    reference: PDFObjectReference
 
 
 class Structure:
@@ -57,6 +67,8 @@ class Structure:
         """Number of the page that is drawn, from 0."""
         self._open = [self.root]
         self._marks: list[list[Element]] = []
+        self._links: list[Element] = []
+        self._drawn: Element | None = None
         self._silent = 0
 
     def add(self, element: Element) -> Element:
@@ -96,8 +108,21 @@ class Structure:
         self._marks[self.page].append(element)
         element.kids.append(mark)
         canvas._code.append(f"/{element.kind} <</MCID {mark.mcid}>> BDC")
+        self._drawn = element
         yield
+        self._drawn = None
         canvas._code.append("EMC")
+
+    @property
+    def next_link(self) -> int:
+        """Number of the next link in the tree of parents."""
+        return LINKS_FROM + len(self._links)
+
+    def link(self, reference: PDFObjectReference, url: str) -> None:
+        """A link lies on what is drawn."""
+        link = Element("Link", alt=url, kids=[Annotation(self.page, reference)])
+        self._links.append(link)
+        (self._drawn or self._open[-1]).kids.append(link)
 
     @contextlib.contextmanager
     def artifact(self, canvas: Canvas, *, footer: bool = False) -> Iterator[None]:
@@ -126,9 +151,12 @@ class Structure:
                 if isinstance(kid, Element):
                     put(kid, own)
                     kids.append(reference(kid))
-                else:
-                    page = PDFObjectReference(pages[kid.page].__InternalName__)
+                    continue
+                page = PDFObjectReference(pages[kid.page].__InternalName__)
+                if isinstance(kid, Mark):
                     kids.append(PDFDictionary({"Type": PDFName("MCR"), "Pg": page, "MCID": kid.mcid}))
+                else:
+                    kids.append(PDFDictionary({"Type": PDFName("OBJR"), "Pg": page, "Obj": kid.reference}))
             entries = {"Type": PDFName("StructElem"), "S": PDFName(element.kind), "P": parent, "K": PDFArray(kids)}
             if element.alt:
                 entries["Alt"] = PDFString(element.alt)
@@ -154,17 +182,33 @@ class Structure:
             ]
             page.StructParents, page.Tabs = number, PDFName("S")
             page.__NoDefault__ = [*type(page).__NoDefault__, "StructParents", "Tabs"]
+        for number, link in enumerate(self._links, LINKS_FROM):
+            parents += [number, reference(link)]
         tree = {
             "Type": PDFName("StructTreeRoot"),
             "K": PDFArray([reference(self.root)]),
             "ParentTree": PDFDictionary({"Nums": PDFArray(parents)}),
-            "ParentTreeNextKey": len(pages),
+            "ParentTreeNextKey": self.next_link,
         }
         catalog = document.Catalog
         catalog.StructTreeRoot = PDFDictionary(tree)
         document.Reference(catalog.StructTreeRoot, root.name)
         catalog.MarkInfo = PDFDictionary({"Marked": "true"})
         catalog.Metadata = _Metadata(_xmp(title, language, at))
+
+
+class TaggedCanvas(Canvas):  # type: ignore[misc]  # ReportLab has no types
+    """A canvas that keeps the structure of what is drawn on it."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.structure = Structure()
+
+    def linkURL(self, url: str, rect: Box, relative: int = 0, **more: Any) -> None:  # noqa: N802  ReportLab's name
+        """ReportLab's; the link says where it leads, and is printed as nothing."""
+        told = {"Contents": PDFString(url), "StructParent": self.structure.next_link, "F": 4}
+        super().linkURL(url, rect, relative, **more, **told)
+        self.structure.link(self._annotationrefs[-1], url)
 
 
 class _Metadata(PDFObject):  # type: ignore[misc]  # ReportLab has no types

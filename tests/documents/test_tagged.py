@@ -153,6 +153,22 @@ def test_a_paragraph_on_two_pages_is_one_and_items_are_a_list() -> None:
                        for n in range(1, len(trees) + 1) for text in ("kaki", "halaman")]  # fmt: skip
 
 
+def test_an_address_is_a_link_that_says_where_it_leads() -> None:
+    words = Words(case_texts())
+    content = made(words.both("Buka https://etle.example/owner.", "Open https://etle.example/owner?a=1&b=2, please"))
+    [page] = PdfReader(io.BytesIO(content)).pages
+    links = [one.get_object() for one in page["/Annots"]]  # type: ignore[union-attr]
+    assert [one["/A"]["/URI"] for one in links] == [
+        "https://etle.example/owner",
+        "https://etle.example/owner?a=1&b=2",
+    ]
+    assert [one["/Contents"] for one in links] == [one["/A"]["/URI"] for one in links]
+    assert elements(content)["/Link"] == 2
+    text = page.extract_text()
+    assert "Buka https://etle.example/owner." in text
+    assert "Open https://etle.example/owner?a=1&b=2, please" in text
+
+
 def test_the_same_story_gives_the_same_bytes() -> None:
     assert made(Paragraph("satu", BODY)) == made(Paragraph("satu", BODY))
     assert made(Paragraph("satu", BODY)) != made(Paragraph("dua", BODY))
@@ -160,5 +176,6 @@ def test_the_same_story_gives_the_same_bytes() -> None:
 
 def test_pdf_ua() -> None:
     page = pytest.importorskip("page")
-    report = page.validate_pdf_bytes(made(Paragraph("satu ± — ·", TITLE)), profile=page.ValidationProfile.PDF_UA_1)
+    content = made(Paragraph("satu ± — ·", TITLE), Words(case_texts()).both("https://a.example/", "https://b.example/"))
+    report = page.validate_pdf_bytes(content, profile=page.ValidationProfile.PDF_UA_1)
     assert report.is_compliant, report.failures
