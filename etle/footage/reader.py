@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -334,8 +333,6 @@ class FootageReader:
         """
         self._path = Path(path)
         self._closed = False
-        self._whole = False
-        """Whether a pass over all of it found one sound picture for each packet."""
         with open_stream(self._path) as (container, stream):
             first = _first_picture(self._path, container, stream)
             self._orientation = _Orientation.of(first)
@@ -461,8 +458,6 @@ class FootageReader:
             if start_s is None or frame.t_s >= start_s:
                 yield frame
         faults.truncated = self._truncated
-        if first == 0:
-            self._whole = not faults.damage
 
     def raw_frames_at(self, indices: Iterable[int]) -> Iterator[RawFrame]:
         """As :meth:`frames_at`, not converted to BGR yet.
@@ -516,21 +511,26 @@ class FootageReader:
         if wanted and (wanted[0] < 0 or (count is not None and wanted[-1] >= count)):
             bad = wanted[0] if wanted[0] < 0 else wanted[-1]
             raise FootageError(f"has no picture number {bad}", where=self._path, remedy="Give a number inside it")
+        if not wanted:
+            return
         position = 0
-        while position < len(wanted):
-            group = self._group(wanted[position:])
-            found = 0
-            for frame in self._from(group[0], FootageFaults(), frozenset(group)):
-                if found < len(group) and frame.index == group[found]:
-                    found += 1
-                    yield frame
-                if found == len(group) or frame.index > group[found]:
-                    break
-            if found < len(group):
-                raise FootageError(
-                    f"picture number {group[found]} cannot be decoded", where=self._path, remedy="Use another picture"
-                )
-            position += found
+        with open_stream(self._path) as opened:
+            while position < len(wanted):
+                group = self._group(wanted[position:])
+                found = 0
+                for frame in self._from(group[0], FootageFaults(), opened):
+                    if found < len(group) and frame.index == group[found]:
+                        found += 1
+                        yield frame
+                    if found == len(group) or frame.index > group[found]:
+                        break
+                if found < len(group):
+                    raise FootageError(
+                        f"picture number {group[found]} cannot be decoded",
+                        where=self._path,
+                        remedy="Use another picture",
+                    )
+                position += found
 
     def _check_open(self) -> None:
         if self._closed:
@@ -572,28 +572,39 @@ class FootageReader:
         runs = np.searchsorted(keys, self._order[wanted], side="right")
         return wanted[: int(np.searchsorted(runs, runs[0], side="right"))]
 
-    def _from(self, first: int, faults: FootageFaults, only: AbstractSet[int] | None = None) -> Iterator[RawFrame]:
-        """Frames from number ``first`` on; those not among ``only`` may be missing."""
+    def _from(
+        self,
+        first: int,
+        faults: FootageFaults,
+        opened: tuple[InputContainer, VideoStream] | None = None,
+    ) -> Iterator[RawFrame]:
+        """Frames from number ``first`` on.
+
+        ``opened`` is the file, where it is open already: untouched, or wherever an earlier run of this left it.
+        """
         if self._origin is None:
             yield from self._play_untimed(first, faults)
             return
         delivered = first - 1
-        for frame in self._play(first, faults, only):
+        for frame in self._play(first, faults, opened):
             faults.frames_missing += frame.index - delivered - 1
             delivered = frame.index
             yield frame
         faults.frames_missing += len(self._order) - 1 - delivered
 
-    def _play(self, first: int, faults: FootageFaults, only: AbstractSet[int] | None = None) -> Iterator[RawFrame]:
+    def _play(
+        self,
+        first: int,
+        faults: FootageFaults,
+        opened: tuple[InputContainer, VideoStream] | None,
+    ) -> Iterator[RawFrame]:
         assert self._origin is not None
         target = int(self._order[first])
-        # not where a picture may have come in several packets (fields)
-        needed = None if only is None or not self._whole else {int(self._order[index]) for index in only}
-        with open_stream(self._path) as (container, stream):
+        with contextlib.nullcontext(opened) if opened else open_stream(self._path) as (container, stream):
             packets = self.packets_from(container, stream, target)
             pictures = (
                 (picture.pts, picture)
-                for picture in _decode(stream, packets, faults, needed)
+                for picture in _decode(stream, packets, faults)
                 # a picture before the target, or one the index does not know, is a by-product of seeking
                 if picture.pts is not None and picture.pts >= target and self._number(picture.pts) is not None
             )
@@ -814,21 +825,9 @@ def _drop_until(packets: Iterator[Packet[Any]], pts: int) -> Iterator[Packet[Any
     return itertools.dropwhile(lambda packet: packet.pts != pts, packets)
 
 
-def _decode(
-    stream: VideoStream,
-    packets: Iterable[Packet[Any]],
-    faults: FootageFaults,
-    needed: AbstractSet[int] | None = None,
-) -> Iterator[av.VideoFrame]:
-    """All pictures the decoder can make, past errors.
-
-    Where only those with the timestamps ``needed`` are wanted, others may be left out, if no picture refers to them:
-    in H.264 that is certain (nal_ref_idc 0: ITU-T H.264, 7.4.1); in HEVC a picture of another layer still may.
-    """
-    sparing = needed is not None and stream.codec_context.name == "h264"
+def _decode(stream: VideoStream, packets: Iterable[Packet[Any]], faults: FootageFaults) -> Iterator[av.VideoFrame]:
+    """All pictures the decoder can make, past errors."""
     for packet in packets:
-        if sparing and needed is not None:
-            stream.codec_context.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
         if packet.is_corrupt:
             faults.corrupt_packets += 1
         try:

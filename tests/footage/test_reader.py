@@ -106,31 +106,6 @@ def test_seeking_does_not_decode_from_the_start(recordings: dict[str, Path], mon
     assert min(decoded) == 40 * 512
 
 
-@pytest.mark.parametrize(("name", "fewer"), [("b_frames", True), ("constant", False), ("hevc", False)])
-def test_pictures_nobody_refers_to_nor_asks_for_are_not_decoded(
-    recordings: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, fewer: bool
-) -> None:
-    from etle.footage import reader as module
-
-    decoded: list[int] = []
-    original = module._decode
-
-    def counting(*told: object) -> object:
-        return (decoded.append(picture.pts) or picture for picture in original(*told))  # type: ignore[arg-type,func-returns-value]
-
-    monkeypatch.setattr(module, "_decode", counting)
-    with open_footage(recordings[name]) as reader:
-        decoded.clear()
-        before = list(reader.frames_at([19]))
-        unaware = len(decoded)
-        played = list(reader.frames())  # tells that each packet is one picture
-        decoded.clear()
-        after = list(reader.frames_at([19]))
-        assert (len(decoded) < unaware) == fewer
-        assert np.array_equal(before[0].image, played[19].image)
-        assert np.array_equal(after[0].image, played[19].image)
-
-
 def test_open_gop_fixture_has_leading_pictures(recordings: dict[str, Path]) -> None:
     packets = media.packets_of(recordings["open_gop"])
     assert any(later[0] < key[0] for key, later in itertools.pairwise(packets) if key[2])  # type: ignore[operator]
