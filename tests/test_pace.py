@@ -23,7 +23,7 @@ from etle.pipeline import RecordingResult, process_recording
 from etle.rules.base import SignalTimeline
 from etle.site import load_site
 from etle.suspects import Span, Suspects, joined, on_road, road_mask
-from etle.types import BoxPx, Detection, SignalInterval, SignalState
+from etle.types import BoxPx, Detection, SignalInterval, SignalState, TrackPoint
 from tests import synthetic
 from tests.synthetic import CARS, LANES, STOP_Y, Car, write_recording, write_site
 
@@ -323,6 +323,35 @@ class TestSuspects:
         last = 1.5 + (38.0 - STOP_Y + synthetic.LENGTH_M) * 3.6 / kmh
         assert start <= first
         assert end >= last
+
+    @pytest.mark.parametrize(("interval_s", "stray_s"), [(0.02, 0.12), (0.04, 0.12), (0.08, 0.24), (1 / 6, 0.5)])
+    def test_what_no_track_explains_is_looked_at_for_three_frames_either_way(
+        self, site: Any, interval_s: float, stray_s: float
+    ) -> None:
+        plane = ground_plane_of(site.site, where="test")
+        axes = [LaneAxis.through(lane.id, lane.centreline_m, lane.width_m) for lane in site.site.lanes]
+        dark = SignalTimeline("main", ())
+        suspects = Suspects(
+            site.site,
+            plane,
+            axes,
+            {"main": dark},
+            "drawn",
+            lead_s=0.2,
+            tolerance_kmh=lambda v: 3.0,
+            interval_s=interval_s,
+        )
+        [(u, v)] = synthetic.CAMERA.ground(np.array([(LANES["1"], 25.0)]))
+        stray = TrackPoint(50, 2.0, (u - 10.0, v - 16.0, u + 10.0, v), "car", 0.9)
+        [(span, box)] = suspects.wants([], [stray])
+        assert span == pytest.approx((2.0 - stray_s, 2.0 + stray_s))
+        room_px = 10 * stray_s * 20.0
+        assert isinstance(box, tuple)
+        assert box[0] == pytest.approx(max(0.0, u - 10.0 - room_px))
+        assert box[2] == pytest.approx(min(640.0, u + 10.0 + room_px))
+        assert suspects.wants([], [stray]) == [(span, box)]
+        beside = TrackPoint(50, 2.0, (0.0, 0.0, 12.0, 12.0), "car", 0.9)
+        assert suspects.wants([], [beside]) == []
 
     def test_entering_on_red_is_not(self, site: Any) -> None:
         [(start, end)] = self.spans(site, 40, 8.0)
