@@ -314,9 +314,9 @@ def test_all_of_it_goes_with_the_case(database: Database, settings: Settings) ->
     number = ticketed_case(database, settings)
     with database.session() as session:
         notice = the_notice(session, number)
-        account = open_payment(session, notice, BANK, SARI).account
-        receive_payment(session, report(account))
-        queue_delivery(session, notice, "sms", {"phone": "1"}, SARI)
+        account = open_payment(session, notice, BANK, SARI, now=PAID).account
+        receive_payment(session, report(account), now=PAID)
+        queue_delivery(session, notice, "sms", {"phone": "1"}, SARI, now=PAID)
         key = locked_case(session, NUMBER).case_key
     step(database, "close", PAID)
     periods = retention_periods(dt.date(2026, 11, 23))
