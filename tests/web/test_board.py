@@ -216,9 +216,10 @@ def test_figures(desk: Desk) -> None:
 def test_deadlines_of_cases(desk: Desk) -> None:
     from etle.law.deadlines import packaged_deadlines
 
+    then = datetime(2026, 11, 24, tzinfo=UTC)
     with desk.state.database.session(read_only=True) as session:
-        late = case_deadlines(session, packaged_deadlines(), now=datetime.now(UTC) + timedelta(days=30))
-        early = case_deadlines(session, packaged_deadlines(), now=datetime.now(UTC) - timedelta(days=30))
+        late = case_deadlines(session, packaged_deadlines(), now=then + timedelta(days=30))
+        early = case_deadlines(session, packaged_deadlines(), now=then - timedelta(days=30))
     assert {one.number for one in late} == {RED, "ETLE-2026-000002", "ETLE-2026-000003"}
     assert {(one.what, one.site_id, one.overdue) for one in late} == {("validation", "jmb-demo", True)}
     assert early == ()
