@@ -169,8 +169,9 @@ class SparingPass:
                     needed.setdefault(index, []).append(box)
         if needed:
             # a look at the whole also tells what stood in the frames from the look before it on
-            n = bisect.bisect_left(self._whole_looks(), min(needed))
-            self._forget(self._ordered[n - 1] if n else 0)
+            ordered = self._whole_looks()
+            n = bisect.bisect_left(ordered, min(needed))
+            self._forget(ordered[n - 1] if n else 0)
         for raw in self._reader.raw_frames_at(needed):
             self._see(raw, needed[raw.index], whole or not self._pace.parts)
         return len(needed)
@@ -306,10 +307,11 @@ class SparingPass:
         """
         if index in self._looks:
             return unpacked(self._look(index, vehicles=vehicles))
-        n = bisect.bisect_left(self._whole_looks(), index)
-        if n in (0, len(self._ordered)):
+        ordered = self._whole_looks()
+        n = bisect.bisect_left(ordered, index)
+        if n in (0, len(ordered)):
             return None
-        before, after = self._ordered[n - 1], self._ordered[n]
+        before, after = ordered[n - 1], ordered[n]
         t0, t, t1 = (self._time(i) for i in (before, index, after))
         if t1 - t0 > HOLD_S:
             return None

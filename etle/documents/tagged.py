@@ -242,16 +242,11 @@ class Font(TTFont):  # type: ignore[misc]
 
 def _without_nothing(cmap: str) -> str:
     before, rest = re.split(r"\d+ beginbfchar\n", cmap, maxsplit=1)
-    lines, after = rest.split("endbfchar\n", 1) if "endbfchar\n" in rest else (rest, "")
+    lines, after = rest.split("endbfchar\n", 1)
     known = [line for line in lines.splitlines() if not line.endswith("<0000>")]
     blocks = [known[n : n + 100] for n in range(0, len(known), 100)]
     told = "".join("\n".join([f"{len(block)} beginbfchar", *block, "endbfchar", ""]) for block in blocks)
     return before + told + after
-
-
-def structure_of(canvas: Canvas) -> Structure:
-    """That of the document a canvas draws; one that goes nowhere where it keeps none."""
-    return getattr(canvas, "structure", None) or Structure()
 
 
 class Paragraph(platypus.Paragraph):  # type: ignore[misc]  # ReportLab has no types
@@ -273,7 +268,7 @@ class Paragraph(platypus.Paragraph):  # type: ignore[misc]  # ReportLab has no t
 
     def draw(self) -> None:
         """ReportLab's."""
-        structure = structure_of(self.canv)
+        structure: Structure = self.canv.structure
         if not self._own:
             self._own.append(structure.add(Element(self._kind, language=self._language)))
         with structure.marked(self.canv, self._own[0]):
@@ -299,7 +294,7 @@ class Bilingual(Flowable):  # type: ignore[misc]
 
     def draw(self) -> None:
         """ReportLab's."""
-        structure = structure_of(self.canv)
+        structure: Structure = self.canv.structure
         with structure.inside(structure.add(Element(_tag_of(self.style)))):
             top = self.height
             for one in self._texts:
@@ -330,7 +325,7 @@ class Figure(Flowable):  # type: ignore[misc]
 
     def draw(self) -> None:
         """ReportLab's."""
-        structure = structure_of(self.canv)
+        structure: Structure = self.canv.structure
         left, bottom = self.canv.absolutePosition(0, 0)
         box = (left, bottom, left + self.width, bottom + self.height)
         with structure.marked(self.canv, structure.add(Element("Figure", alt=self._alt, box=box))):
@@ -365,7 +360,7 @@ class _Cells:
         self._drawing = contextlib.ExitStack()
 
     def __call__(self, table: platypus.Table, phase: str, *about: Any) -> None:
-        structure = structure_of(table.canv)
+        structure: Structure = table.canv.structure
         if phase in ("startBG", "startLines"):
             self._drawing.enter_context(structure.artifact(table.canv))
         elif phase in ("endBG", "endLines"):

@@ -36,7 +36,7 @@ from etle.law import retention_periods
 from etle.settings import Settings
 from tests.cases.letters import BUDI, NOTIFIED, NUMBER, SARI, state, step
 from tests.documents.offices import answer, confirmation, office, settings_for, tilang
-from tests.documents.test_tagged import structure_of
+from tests.documents.structure import structure_of
 from tests.register.made_up import OWNER, register
 
 WITHDRAWN = NOTIFIED + dt.timedelta(days=6)
